@@ -1,0 +1,1 @@
+"""Losses: shared overlap terms, and one module per study."""

@@ -1,0 +1,1 @@
+"""Networks: shared building blocks, and one module per study."""
