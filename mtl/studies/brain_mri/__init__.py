@@ -1,0 +1,1 @@
+"""The brain_mri study: parameters (light) and assembly."""

@@ -1,0 +1,84 @@
+"""Data sets, frozen split and loaders of the study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from mtl.datasets.brain_mri import BrainNormalisation, MultiSourceDataset, collate, open_sources
+from mtl.datasets.phantoms.brain_mri import BrainPhantom
+from mtl.datasets.splits import FrozenSplit, make_split
+from mtl.studies.brain_mri.parameters import BrainMriParameters
+from mtl.studies.run_directory import RunDirectory
+from mtl.training.objective import Batch
+from mtl.training.sampling import EpochLoader, MixingRatioSampler, Sampler, ShuffledSampler
+
+
+def open_dataset(parameters: BrainMriParameters) -> MultiSourceDataset:
+    """The phantom, or every known source below ``data_root``. Raises ``DataError``."""
+    p = parameters
+    if p.data_root:
+        sources = open_sources(p.data_root, min_tumor_pixels=p.min_tumor_pixels, use_masks=p.use_kaggle_masks)
+    else:
+        phantom = BrainPhantom(
+            n_patients=p.phantom_patients,
+            slices_per_patient=p.phantom_slices,
+            rho=p.phantom_rho,
+            size=max(p.image_size, 96),
+            seed=p.seed,
+            duplicate_rate=p.phantom_duplicates,
+        )
+        sources = [phantom]
+    return MultiSourceDataset(
+        sources, p.image_size, BrainNormalisation(), min_tumor_pixels=p.min_tumor_pixels, seed=p.seed
+    )
+
+
+def open_split(parameters: BrainMriParameters, dataset: MultiSourceDataset, run: RunDirectory) -> FrozenSplit:
+    """The split of a file, or the one that the parameters describe, frozen in the run directory."""
+    p = parameters
+    if p.split_file:
+        split = FrozenSplit.load(p.split_file, dataset.table)
+    else:
+        chosen = [name.strip() for name in p.cross_validated.split(",") if name.strip()]
+        split = make_split(
+            dataset.table,
+            n_folds=p.n_folds,
+            cross_validated=chosen,
+            test_fraction=p.test_fraction,
+            validation_fraction=p.validation_fraction,
+            seed=p.seed,
+        )
+    split.save(run.split)
+    return split
+
+
+def training_loader(
+    parameters: BrainMriParameters, dataset: MultiSourceDataset, ids: Sequence[str], stage: str, seed: int
+) -> EpochLoader:
+    """Batches for a stage: masked slices only (warm-up, reference), everything (head), or mixed (joint)."""
+    table = dataset.table.set_index("id").loc[list(ids)]
+    if stage in ("warm_up", "reference"):
+        table = table[table["has_mask"]]
+    subset = dataset.subset(list(table.index), augment=parameters.augment)
+    sampler = (
+        _mixing_sampler(parameters, table, seed) if stage == "joint" else ShuffledSampler(len(table), seed)
+    )
+    return EpochLoader(subset, sampler, parameters.batch_size, collate, parameters.workers)
+
+
+def _mixing_sampler(parameters: BrainMriParameters, table, seed: int) -> Sampler:
+    """Masked sources and the rest in the wished proportion; plain shuffling if there is only one kind."""
+    groups = np.where(table["strong"], "masked", "rest")
+    if len(set(groups)) == 1:
+        return ShuffledSampler(len(table), seed)
+    ratios = {"masked": parameters.masked_ratio, "rest": 1 - parameters.masked_ratio}
+    return MixingRatioSampler(groups, ratios, seed=seed)
+
+
+def in_order(dataset: MultiSourceDataset, ids: Sequence[str], batch_size: int) -> Iterator[Batch]:
+    """Batches of ``ids`` in their order, without augmentation."""
+    subset = dataset.subset(list(ids), augment=False)
+    for start in range(0, len(subset), batch_size):
+        yield collate([subset[i] for i in range(start, min(start + batch_size, len(subset)))])

@@ -1,0 +1,94 @@
+"""Parameters of the brain_mri study; one flat file serves all of its notebooks."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from mtl.studies.parameters import StudyParameters
+
+BalancerName = Literal[
+    "fixed",
+    "schedule",
+    "random",
+    "uncertainty",
+    "dwa",
+    "pcgrad",
+    "mgda",
+    "cagrad",
+    "imtl_g",
+    "nash_mtl",
+    "aligned_mtl",
+    "upgrad",
+]
+
+
+class BrainMriParameters(StudyParameters):
+    """See the field descriptions; defaults are those of the quick run on phantoms."""
+
+    study: ClassVar[str] = "brain_mri"
+
+    # data
+    data_root: str = Field("", description="folder with the real data sets; empty: phantoms")
+    image_size: int = Field(96, ge=16, le=1024, multiple_of=2, description="pixels along a side")
+    min_tumor_pixels: int = Field(10, ge=1, description="a slice is positive from so many mask pixels on")
+    use_kaggle_masks: bool = Field(True, description="use the optional hand-drawn masks of the Kaggle set")
+    phantom_patients: int = Field(80, ge=4, description="patients of the phantom, over both scanners")
+    phantom_slices: int = Field(4, ge=1, description="slices per phantom patient")
+    phantom_rho: float = Field(0.5, ge=0, le=1, description="source-label correlation of the phantom")
+    phantom_duplicates: float = Field(0.05, ge=0, le=1, description="rate of planted near-duplicates")
+    # split
+    n_folds: int = Field(1, ge=1, le=20, description="folds of the cross-validated sources; 1: one split")
+    cross_validated: str = Field("", description="sources, by comma, whose every unit is tested once")
+    test_fraction: float = Field(0.25, gt=0, lt=0.9, description="of the groups of the other sources")
+    validation_fraction: float = Field(0.2, gt=0, lt=0.9, description="of the groups that are not tested")
+    split_file: str = Field("", description="frozen split to use; empty: made from seed and fractions")
+    # network
+    base_filters: int = Field(16, ge=1, description="channels of the first level")
+    depth: int = Field(3, ge=1, le=6, description="poolings of the U-Net")
+    dropout: float = Field(0.5, ge=0, lt=1, description="in the classification head")
+    channels_last: bool = Field(True, description="memory layout of the network")
+    # training
+    batch_size: int = Field(16, ge=1, description="samples per batch, over all ranks")
+    accumulate: int = Field(1, ge=1, description="batches per optimiser step")
+    workers: int = Field(0, ge=0, description="processes that load data; 0: none")
+    augment: bool = Field(True, description="random flips, affine maps and intensity changes")
+    warm_up_epochs: int = Field(8, ge=1, description="epochs of the warm-up stage")
+    head_epochs: int = Field(4, ge=1, description="epochs of the head stage")
+    joint_epochs: int = Field(10, ge=1, description="epochs of the joint stage")
+    warm_up_lr: float = Field(1e-3, gt=0, description="encoder and decoder in the warm-up")
+    head_lr: float = Field(1e-3, gt=0, description="classification head in the head stage")
+    joint_encoder_lr: float = Field(1e-4, gt=0, description="encoder in the joint stage")
+    joint_heads_lr: float = Field(3e-4, gt=0, description="decoder and head in the joint stage")
+    weight_decay: float = Field(1e-4, ge=0, description="of AdamW")
+    min_lr: float = Field(1e-6, ge=0, description="where the cosine schedule ends")
+    clip: float = Field(1.0, ge=0, description="largest gradient norm; 0: no clipping")
+    masked_ratio: float = Field(0.3, ge=0, le=1, description="share of masked sources in the joint stage")
+    # losses and balancing
+    w_dice: float = Field(0.5, ge=0, description="soft Dice in the segmentation loss")
+    w_bce: float = Field(0.5, ge=0, description="cross-entropy in the segmentation loss")
+    lambda_cls: float = Field(1.0, ge=0, description="weight of the classification loss")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="of the classification loss")
+    balancer: BalancerName = Field("fixed", description="how the joint stage combines the tasks")
+    probe_every: int = Field(20, ge=0, description="steps between gradient diagnostics; 0: only both ends")
+    probe_batches: int = Field(4, ge=2, description="batches of the gradient diagnostics")
+    # evaluation
+    reference_network: bool = Field(False, description="train a single-task MONAI BasicUNet as well")
+    n_bootstrap: int = Field(1000, ge=100, description="bootstrap resamples of every interval")
+    dice_margin: float = Field(
+        0.02, gt=0, lt=1, description="non-inferiority margin of Dice, fixed beforehand"
+    )
+    auc_margin: float = Field(
+        0.05, gt=0, lt=1, description="non-inferiority margin of ROC-AUC, fixed beforehand"
+    )
+
+    @model_validator(mode="after")
+    def _check_together(self) -> BrainMriParameters:
+        if self.image_size % 2**self.depth:
+            raise ValueError(f"image_size={self.image_size} must be a multiple of 2**depth={2**self.depth}")
+        if self.w_dice + self.w_bce == 0:
+            raise ValueError("w_dice and w_bce are both 0: the segmentation would have no loss")
+        if self.n_folds > 1 and not self.cross_validated:
+            raise ValueError("n_folds > 1 needs cross_validated, e.g. kaggle")
+        return self

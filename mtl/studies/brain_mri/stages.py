@@ -1,0 +1,64 @@
+"""The three stages of the curriculum, and the reference arm, as parameters describe them."""
+
+from __future__ import annotations
+
+from mtl.studies.brain_mri.objective import CLASSIFICATION, SEGMENTATION
+from mtl.studies.brain_mri.parameters import BrainMriParameters
+from mtl.training.stages import Stage
+
+WARM_UP, HEAD, JOINT, REFERENCE = "warm_up", "head", "joint", "reference"
+#: Stage to the stage whose best checkpoint it starts from.
+STARTS_FROM = {WARM_UP: None, HEAD: WARM_UP, JOINT: HEAD, REFERENCE: None}
+#: Stage to the notebook that trains it.
+NOTEBOOK = {WARM_UP: "02_warm_up", HEAD: "03_head", JOINT: "04_joint", REFERENCE: "02_warm_up"}
+#: Stages whose model has a segmentation, or a classification, that this stage or an earlier one trained.
+SEGMENTS = (WARM_UP, HEAD, JOINT, REFERENCE)
+CLASSIFIES = (HEAD, JOINT)
+
+
+def make_stage(name: str, parameters: BrainMriParameters, epochs: int | None = None) -> Stage:
+    """One stage; ``epochs`` replaces the number that the parameters give."""
+    p = parameters
+    settings = {
+        WARM_UP: {
+            "learning_rates": {"encoder": p.warm_up_lr, "decoder": p.warm_up_lr},
+            "epochs": p.warm_up_epochs,
+            "tasks": (SEGMENTATION,),
+            "selection": "dice",
+        },
+        HEAD: {
+            "learning_rates": {"cls_head": p.head_lr},
+            "epochs": p.head_epochs,
+            "tasks": (CLASSIFICATION,),
+            "selection": "balanced_accuracy",
+        },
+        JOINT: {
+            "learning_rates": {
+                "encoder": p.joint_encoder_lr,
+                "decoder": p.joint_heads_lr,
+                "cls_head": p.joint_heads_lr,
+            },
+            "epochs": p.joint_epochs,
+            "tasks": (SEGMENTATION, CLASSIFICATION),
+            "task_weights": {CLASSIFICATION: p.lambda_cls},
+            "balancer": p.balancer,
+            "selection": "dice_and_balanced_accuracy",
+        },
+        REFERENCE: {
+            "learning_rates": {"network": p.warm_up_lr},
+            "epochs": 0,
+            "tasks": (SEGMENTATION,),
+            "selection": "dice",
+        },
+    }[name]
+    if epochs is not None:
+        settings["epochs"] = epochs
+    return Stage(
+        name=name,
+        weight_decay=p.weight_decay,
+        min_learning_rate=p.min_lr,
+        clip=p.clip,
+        accumulate=p.accumulate,
+        seed=p.seed,
+        **settings,
+    )

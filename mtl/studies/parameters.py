@@ -1,0 +1,132 @@
+"""Validated parameters: one flat pydantic model per study.
+
+The same model reads a YAML file (``mtl run``) and the cells of a notebook (JupyterLab, raw papermill).
+papermill replaces nested values whole, passes ``-p flag true`` as a string and only warns on unknown
+names; so parameters are flat, strings are converted, and unknown names are refused here.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mtl.errors import ParameterError
+from mtl.studies import parameters_class
+
+
+def project_root() -> Path:
+    """The nearest folder, from here upwards, that holds ``pyproject.toml``; else the current one."""
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "pyproject.toml").is_file()), here)
+
+
+class StudyParameters(BaseModel):
+    """What every study has; subclasses add their own fields, each with a description."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    study: ClassVar[str]
+
+    run: str = Field("quick", pattern=r"^[\w.-]+$", description="name of the run directory")
+    output_root: str = Field("outputs", description="folder of all runs; relative to the project")
+    seed: int = Field(0, ge=0, description="of everything random")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the network runs")
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+        "bf16-mixed", description="arithmetic of the training step"
+    )
+
+    @property
+    def run_directory(self) -> Path:
+        """``<output_root>/<study>/<run>``, absolute."""
+        root = Path(self.output_root)
+        return (root if root.is_absolute() else project_root() / root) / self.study / self.run
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any], where: str) -> Self:
+        """Validate ``values``.
+
+        Raises:
+            ParameterError: one line per wrong parameter, with what is expected; ``where`` is named.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            lines = [f"  {_explain(cls, problem)}" for problem in error.errors()]
+            raise ParameterError(f"{where}, study {cls.study!r}:\n" + "\n".join(lines)) from None
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> Self:
+        """Read a flat YAML file; ``overrides`` replace its values. Raises ``ParameterError``."""
+        return cls.from_values(read_yaml(path) | dict(overrides or {}), str(path))
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping of a YAML file. Raises ``ParameterError`` naming the file."""
+    path = Path(path)
+    if not path.is_file():
+        raise ParameterError(f"{path}: no such parameter file")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ParameterError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise ParameterError(f"{path}: a flat mapping 'name: value' is expected")
+    return values
+
+
+def _explain(cls: type[StudyParameters], problem: Mapping[str, Any]) -> str:
+    name = ".".join(str(part) for part in problem["loc"]) or "parameters"
+    if problem["type"] == "extra_forbidden":
+        import difflib
+
+        close = difflib.get_close_matches(name, cls.model_fields, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(cls.model_fields))}"
+        return f"unknown parameter {name!r}{hint}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"parameter {name!r}: {message} (got {problem['input']!r})" if problem["loc"] else message
+
+
+def read_parameters(study: str, namespace: Mapping[str, Any]) -> StudyParameters:
+    """Validate a notebook's parameters; to be called right after the ``parameters`` cell.
+
+    Every name that the parameters cell or papermill's injected cell assigns must be a parameter of the
+    study; the study's other parameters keep their defaults. (Both cells begin with ``# Parameters``:
+    papermill writes that line itself.)
+
+    Args:
+        study: e.g. ``brain_mri``.
+        namespace: the notebook's ``globals()``.
+
+    Raises:
+        ParameterError: names each parameter that is unknown or out of range.
+    """
+    names = {name for cell in _parameter_cells(namespace.get("In", [])) for name in _assigned_names(cell)}
+    values = {name: namespace[name] for name in sorted(names) if name in namespace}
+    return parameters_class(study).from_values(values, "notebook parameters")
+
+
+def _parameter_cells(executed: list[str]) -> list[str]:
+    """The latest unbroken run of parameter cells: papermill's follows the notebook's own.
+
+    Earlier ones do not count: a name that somebody has since put right must not be held against them.
+    """
+    is_parameters = [cell.lstrip().startswith("# Parameters") for cell in executed]
+    end = len(executed) - is_parameters[::-1].index(True) if any(is_parameters) else 0
+    start = end
+    while start > 0 and is_parameters[start - 1]:
+        start -= 1
+    return executed[start:end]
+
+
+def _assigned_names(source: str) -> list[str]:
+    names = []
+    for statement in ast.parse(source).body:
+        targets = (
+            statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+        )
+        names += [target.id for target in targets if isinstance(target, ast.Name)]
+    return names

@@ -1,0 +1,287 @@
+"""The one training loop: CPU, one GPU or many, mixed precision, accumulation, exact resume.
+
+Lightning Fabric gives devices, processes, precision and collectives. Gradients are summed over ranks
+by the balancer in one reduction per step rather than by DDP's hooks: hooks see neither tasks that are
+absent on one rank nor the per-task gradients that aggregators need. So the model is not wrapped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from mtl.errors import TrainingError
+from mtl.files import sha256_of
+from mtl.training.checkpoints import load_model, load_training_state, save_model, save_training_state
+from mtl.training.diagnostics import GradientProbe
+from mtl.training.history import History
+from mtl.training.meters import FiniteGuard, LossMeter
+from mtl.training.objective import Batch, Objective
+from mtl.training.progress import StageProgress
+from mtl.training.sampling import EpochLoader
+from mtl.training.stage_result import StageResult, is_finished, write_result
+from mtl.training.stages import Stage, make_optimiser, make_schedule, prepare_parts
+
+
+class StageTrainer:
+    """Runs one stage to its end, from wherever an earlier run of it was killed.
+
+    Args:
+        fabric: from :func:`make_fabric`.
+        model: a ``PartitionedModel``; at the end it holds the best weights.
+        objective: see :mod:`mtl.training.objective`.
+        stage: what to do.
+        loader: the stage's training data.
+        validate: model (in eval mode) to validation scores; called after every epoch on rank 0.
+        folder: where ``best/``, ``last/``, ``stage.json`` and the tables go.
+        context: strings that the result depends on beside the stage (data, start weights); a stage
+            that was finished or begun under another context is done anew.
+        card: text of the model card.
+        label: for the progress bar.
+        log_dir: TensorBoard folder.
+        probe, probe_every: gradient diagnostics, measured every so many steps and at both ends.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        model: nn.Module,
+        objective: Objective,
+        stage: Stage,
+        loader: EpochLoader,
+        validate: Callable[[nn.Module], Mapping[str, float]],
+        folder: Path,
+        *,
+        context: Sequence[str] = (),
+        card: str = "",
+        label: str = "",
+        log_dir: Path | None = None,
+        probe: GradientProbe | None = None,
+        probe_every: int = 0,
+    ) -> None:
+        self.fabric, self.model, self.objective, self.stage = fabric, model, objective, stage
+        self.loader, self.validate, self.folder, self.card = loader, validate, folder, card
+        self.label, self.log_dir = label or stage.name, log_dir
+        self.probe, self.probe_every = probe, probe_every
+        self.fingerprint = stage.fingerprint(*context)
+        self.steps_per_epoch = -(-loader.steps_per_epoch(fabric.world_size) // stage.accumulate)
+        self.step = self.epoch = 0
+        self.seconds = 0.0
+        self.best: dict[str, Any] = {"score": -float("inf"), "epoch": 0, "model": None}
+        self.gradients: list[dict[str, Any]] = []
+
+    def fit(self) -> StageResult:
+        """Train, or return at once if the stage is finished already.
+
+        Raises:
+            TrainingError: a loss is not finite, or objective and batch break their contract.
+        """
+        if is_finished(self.folder, self.fingerprint):
+            best = load_model(type(self.model), self.folder / "best")
+            self.model.load_state_dict(best.state_dict())
+            return StageResult.load(self.folder)
+        self._prepare()
+        self._measure_gradients()
+        started = time.monotonic() - self.seconds
+        for epoch in range(self.epoch + 1, self.stage.epochs + 1):
+            means = self._train_epoch(epoch)
+            self._score_epoch(epoch, means)
+            self.epoch, self.seconds = epoch, time.monotonic() - started
+            self._save_state()
+        return self._finish()
+
+    # ------------------------------------------------------------------ one stage
+    def _prepare(self) -> None:
+        self.model.to(self.fabric.device)
+        prepare_parts(self.model, self.stage)
+        self.balancer = self.stage.make_balancer().to(self.fabric.device)
+        if self.balancer.needs_task_gradients and str(self.fabric.strategy.precision.precision) == "16-mixed":
+            raise TrainingError(
+                f"balancer {self.stage.balancer!r} does not work with 16-mixed; use bf16-mixed"
+            )
+        self.optimiser = make_optimiser(self.model, self.balancer, self.stage)
+        self.schedule = make_schedule(self.optimiser, self.stage, self.steps_per_epoch * self.stage.epochs)
+        self.stepper = self.fabric.setup_optimizers(self.optimiser)
+        shared = {id(p) for p in self.model.shared_parameters().values()}
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.shared = [p for p in trained if id(p) in shared]
+        self.specific = [p for p in trained if id(p) not in shared]
+        self.guard = FiniteGuard(self.stage.name)
+        rows = self._restore()
+        if self.fabric.world_size > 1:
+            for tensor in self.model.state_dict().values():
+                torch.distributed.broadcast(tensor, src=0)
+        first = self.fabric.is_global_zero
+        self.history = History(self.stage.name, self.log_dir if first else None, rows)
+        total = self.steps_per_epoch * self.stage.epochs
+        self.progress = StageProgress(self.label, total, self.step, show=first)
+
+    def _train_epoch(self, epoch: int) -> dict[str, float]:
+        seed = int(sha256_of(str(self.stage.seed), str(epoch), str(self.fabric.global_rank))[:12], 16)
+        torch.manual_seed(seed)
+        self.model.train()
+        self.meter = LossMeter()
+        batches = self.loader.batches(epoch, self.fabric.global_rank, self.fabric.world_size)
+        while window := list(islice(batches, self.stage.accumulate)):
+            self._train_step(window)
+            if self.probe_every and self.step % self.probe_every == 0:
+                self._measure_gradients()
+        self.guard.flush()
+        names = self._names_on_all_ranks()
+        means = self.meter.means(names, self._sum_over_ranks, self.fabric.device)
+        self.balancer.end_epoch({task: means[task] for task in self.stage.tasks if task in means})
+        return means
+
+    # ------------------------------------------------------------------ one step
+    def _train_step(self, window: list[Batch]) -> None:
+        shares = self._shares(window)
+        self.balancer.begin_step(self.step / (self.steps_per_epoch * self.stage.epochs))
+        for batch, share in zip(window, shares, strict=True):
+            batch = self.fabric.to_device(batch)
+            with self.fabric.autocast():
+                losses = self.objective(self.model, batch)
+            self._check_contract(losses, batch["valid_units"])
+            self.guard.watch(losses, self.step, batch["id"])
+            self.meter.add(losses, getattr(losses, "terms", {}), batch["valid_units"])
+            self.balancer.backward(
+                losses, share, shared=self.shared, specific=self.specific, run_backward=self.fabric.backward
+            )
+        self.balancer.finish(self._sum_over_ranks, shared=self.shared, specific=self.specific)
+        if self.stage.clip > 0:
+            self.fabric.clip_gradients(
+                self.model, self.stepper, max_norm=self.stage.clip, error_if_nonfinite=False
+            )
+        self.stepper.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.schedule.step()
+        self.step += 1
+        self.progress.advance()
+
+    def _shares(self, window: list[Batch]) -> list[dict[str, float]]:
+        """n_k / N_k per micro-batch, N_k over the window and all ranks, for tasks with N_k > 0."""
+        tasks = self.stage.tasks
+        counts = torch.tensor([[batch["valid_units"].get(task, 0) for task in tasks] for batch in window])
+        totals = counts.sum(dim=0)
+        if self.fabric.world_size > 1:
+            totals = self._sum_over_ranks(totals.to(self.fabric.device)).cpu()
+        return [
+            {task: n / total for task, n, total in zip(tasks, row, totals.tolist(), strict=True) if total > 0}
+            for row in counts.tolist()
+        ]
+
+    def _check_contract(self, losses: Mapping[str, Tensor], units: Mapping[str, int]) -> None:
+        for task in losses:
+            if task not in self.stage.tasks:
+                raise TrainingError(
+                    f"objective returned task {task!r}; stage {self.stage.name!r} has {self.stage.tasks}"
+                )
+            if units.get(task, 0) == 0:
+                raise TrainingError(
+                    f"objective returned task {task!r}, but the batch has no valid unit for it"
+                )
+
+    def _measure_gradients(self) -> None:
+        if self.probe is None or not self.fabric.is_global_zero or not self.shared:
+            return
+        if any(row["step"] == self.step for row in self.gradients[-1:]):
+            return
+        self.gradients += self.probe.measure(self.model, self.step).to_dict("records")
+
+    # ------------------------------------------------------------------ scores and files
+    def _score_epoch(self, epoch: int, means: Mapping[str, float]) -> None:
+        if self.fabric.world_size > 1:
+            for buffer in self.model.buffers():
+                if buffer.is_floating_point():
+                    buffer.copy_(self._sum_over_ranks(buffer.clone()) / self.fabric.world_size)
+        self.model.eval()
+        scores = dict(self.validate(self.model)) if self.fabric.is_global_zero else None
+        scores = self.fabric.broadcast(scores)
+        if self.stage.selection not in scores:
+            raise TrainingError(
+                f"stage {self.stage.name!r} selects by {self.stage.selection!r}; validation gives {sorted(scores)}"
+            )
+        scalars = {f"train/loss/{name}": value for name, value in means.items()}
+        scalars |= {f"train/weight/{task}": value for task, value in self.balancer.current_weights().items()}
+        scalars |= {f"train/lr/{group['part']}": group["lr"] for group in self.optimiser.param_groups}
+        scalars |= {f"val/{name}": value for name, value in scores.items()}
+        self.history.add(epoch, self.step, scalars)
+        if scores[self.stage.selection] > self.best["score"]:
+            weights = {name: tensor.cpu().clone() for name, tensor in self.model.state_dict().items()}
+            self.best = {"score": float(scores[self.stage.selection]), "epoch": epoch, "model": weights}
+
+    def _save_state(self) -> None:
+        if self.fabric.is_global_zero:
+            state = {
+                "fingerprint": self.fingerprint,
+                "epoch": self.epoch,
+                "step": self.step,
+                "seconds": self.seconds,
+                "model": self.model.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "schedule": self.schedule.state_dict(),
+                "balancer": self.balancer.state_dict(),
+                "precision": self.fabric.strategy.precision.state_dict(),
+                "best": self.best,
+                "history": self.history.rows,
+                "gradients": self.gradients,
+            }
+            save_training_state(self.folder / "training_state.pt", state)
+        self.fabric.barrier()
+
+    def _restore(self) -> list[dict[str, Any]]:
+        """Take up an interrupted run of this very stage; returns its history."""
+        state = load_training_state(self.folder / "training_state.pt")
+        if state is None or state["fingerprint"] != self.fingerprint:
+            return []
+        self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.balancer.load_state_dict(state["balancer"])
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
+        self.best, self.gradients = state["best"], state["gradients"]
+        return state["history"]
+
+    def _finish(self) -> StageResult:
+        self._measure_gradients()
+        self.progress.close()
+        self.history.close()
+        if self.best["model"] is None:
+            raise TrainingError(
+                f"stage {self.stage.name!r}: the score {self.stage.selection!r} was never a number on validation"
+            )
+        if self.fabric.is_global_zero:
+            save_model(self.model, self.folder / "last", self.card)
+        self.model.load_state_dict(self.best["model"])
+        if self.fabric.is_global_zero:
+            save_model(self.model, self.folder / "best", self.card)
+            record = {
+                "stage": self.stage.name,
+                "best_epoch": self.best["epoch"],
+                "best_score": self.best["score"],
+                "steps": self.step,
+                "seconds": self.seconds,
+            }
+            write_result(self.folder, self.fingerprint, record, self.history.table(), self.gradients)
+            (self.folder / "training_state.pt").unlink(missing_ok=True)
+        self.fabric.barrier()
+        return StageResult.load(self.folder)
+
+    # ------------------------------------------------------------------ ranks
+    def _sum_over_ranks(self, tensor: Tensor) -> Tensor:
+        return tensor if self.fabric.world_size == 1 else self.fabric.all_reduce(tensor, reduce_op="sum")
+
+    def _names_on_all_ranks(self) -> list[str]:
+        """Names of losses and terms that any rank has seen, in one order everywhere."""
+        if self.fabric.world_size == 1:
+            return self.meter.names
+        seen: list[list[str] | None] = [None] * self.fabric.world_size
+        torch.distributed.all_gather_object(seen, self.meter.names)
+        return sorted({name for names in seen for name in names or []})

@@ -1,0 +1,31 @@
+"""The contract between a study and the training core.
+
+An objective is a callable ``objective(model, batch) -> TaskLosses``: one unweighted, finite,
+non-negative scalar per task. A task with no valid label in the batch is absent, never 0.0, so that
+it enters no average, no balancer state and no gradient. Weights belong to the balancer.
+
+A batch is a dict that holds, beside its tensors, ``id`` (list of str) and ``valid_units`` (task to
+int): how many units each task is valid for, counted on the CPU when the batch is put together. Means
+over several micro-batches or ranks are weighted with these counts, so that they equal the mean over
+the joint batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+Batch = Mapping[str, Any]
+
+
+class TaskLosses(dict[str, Tensor]):
+    """Task name to scalar loss; ``terms`` (``task/term`` to scalar) are for the logs only."""
+
+    def __init__(self, losses: Mapping[str, Tensor], terms: Mapping[str, Tensor] | None = None) -> None:
+        super().__init__(losses)
+        self.terms: dict[str, Tensor] = {name: term.detach() for name, term in (terms or {}).items()}
+
+
+Objective = Callable[[nn.Module, Batch], Mapping[str, Tensor]]

@@ -1,0 +1,50 @@
+"""Progress of a stage: a bar with ETA where a person looks on, a heartbeat file where a batch runs.
+
+``mtl run`` sets ``MTL_HEARTBEAT`` to a file for each notebook; the loop then keeps one line of JSON
+there (what runs, how far it is) instead of drawing bars that nobody sees.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from mtl.files import write_json
+
+HEARTBEAT_VARIABLE = "MTL_HEARTBEAT"
+_SECONDS_BETWEEN_BEATS = 2.0
+
+
+class StageProgress:
+    """Counts optimiser steps of one stage.
+
+    Args:
+        label: what is shown, e.g. ``fold 2 of 5, joint``.
+        total: steps of the stage.
+        done: steps that an interrupted run had made.
+        show: false on all ranks but the first.
+    """
+
+    def __init__(self, label: str, total: int, done: int = 0, show: bool = True) -> None:
+        self.label, self.total, self.done = label, total, done
+        heartbeat = os.environ.get(HEARTBEAT_VARIABLE)
+        self._heartbeat = Path(heartbeat) if heartbeat and show else None
+        self._last_beat = 0.0
+        visible = show and self._heartbeat is None
+        self._bar = tqdm(total=total, initial=done, desc=label, unit="step", disable=not visible, leave=False)
+
+    def advance(self) -> None:
+        """One optimiser step was made."""
+        self.done += 1
+        self._bar.update(1)
+        now = time.monotonic()
+        if self._heartbeat is not None and now - self._last_beat > _SECONDS_BETWEEN_BEATS:
+            self._last_beat = now
+            write_json(self._heartbeat, {"label": self.label, "done": self.done, "total": self.total})
+
+    def close(self) -> None:
+        """Remove the bar."""
+        self._bar.close()

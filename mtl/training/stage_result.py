@@ -1,0 +1,64 @@
+"""The folder of a finished stage: ``best/``, ``last/``, ``history.parquet``, ``gradients.parquet``, ``stage.json``.
+
+``stage.json`` is written last: where it stands, the stage is finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mtl.files import atomic_path, read_json, write_json
+
+GRADIENT_COLUMNS = ["step", "block", "kind", "probe", "task_a", "task_b", "value"]
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a finished stage left in its folder.
+
+    ``best/`` and ``last/`` are model folders; ``history`` and ``gradients`` are tidy tables (see
+    :class:`History` and :class:`GradientProbe`); ``steps`` counts optimiser steps.
+    """
+
+    stage: str
+    folder: Path
+    best_epoch: int
+    best_score: float
+    steps: int
+    seconds: float
+    history: pd.DataFrame
+    gradients: pd.DataFrame
+
+    @classmethod
+    def load(cls, folder: Path) -> StageResult:
+        """Read the folder of a finished stage."""
+        record = read_json(folder / "stage.json")
+        record.pop("fingerprint")
+        tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in ("history", "gradients")}
+        return cls(folder=folder, **record, **tables)
+
+
+def is_finished(folder: Path, fingerprint: str) -> bool:
+    """Whether ``folder`` holds the result of the stage with this fingerprint."""
+    record = folder / "stage.json"
+    return record.exists() and read_json(record)["fingerprint"] == fingerprint
+
+
+def write_result(
+    folder: Path,
+    fingerprint: str,
+    record: Mapping[str, Any],
+    history: pd.DataFrame,
+    gradients: list[dict[str, Any]],
+) -> None:
+    """Write the tables, then ``stage.json``."""
+    tables = {"history": history, "gradients": pd.DataFrame(gradients, columns=GRADIENT_COLUMNS)}
+    for name, table in tables.items():
+        with atomic_path(folder / f"{name}.parquet") as path:
+            table.to_parquet(path)
+    write_json(folder / "stage.json", {"fingerprint": fingerprint, **record})
