@@ -102,7 +102,8 @@ def infer_architecture(state: Mapping[str, Tensor]) -> dict[str, int]:
     for key in (first, last):
         if key not in state:
             raise CheckpointError(
-                f"no tensor {key!r} in the state dict: a brain_mri model has one. Found {', '.join(sorted(state)[:4])}, ..."
+                f"no tensor {key!r} in the state dict, as a brain_mri model has; "
+                f"found {', '.join(sorted(state)[:4])}, ..."
             )
     arguments = {
         "in_channels": state[first].shape[1],

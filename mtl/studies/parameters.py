@@ -25,6 +25,11 @@ def project_root() -> Path:
     return next((folder for folder in (here, *here.parents) if (folder / "pyproject.toml").is_file()), here)
 
 
+def project_path(path: str | Path) -> Path:
+    """``path`` itself if absolute, else taken from the project's folder."""
+    return Path(path) if Path(path).is_absolute() else project_root() / path
+
+
 class StudyParameters(BaseModel):
     """What every study has; subclasses add their own fields, each with a description."""
 
@@ -42,8 +47,7 @@ class StudyParameters(BaseModel):
     @property
     def run_directory(self) -> Path:
         """``<output_root>/<study>/<run>``, absolute."""
-        root = Path(self.output_root)
-        return (root if root.is_absolute() else project_root() / root) / self.study / self.run
+        return project_path(self.output_root) / self.study / self.run
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any], where: str) -> Self:

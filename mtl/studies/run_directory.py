@@ -3,7 +3,7 @@
 ::
 
     outputs/<study>/<run>/
-      run.json  provenance.json  metrics.json  split.json
+      run.json  provenance.json  metrics.json  split.json  slices.parquet
       checkpoints/<fold>/<stage>/{best/, last/, history.parquet, gradients.parquet, stage.json}
       predictions/<stage>.parquet
       tensorboard/<fold>/<stage>/
@@ -49,6 +49,11 @@ class RunDirectory:
         """The frozen split."""
         return self.path / "split.json"
 
+    @property
+    def slices(self) -> Path:
+        """Every unit of the run's data with its labels."""
+        return self.path / "slices.parquet"
+
     def stage(self, fold: int, stage: str) -> Path:
         """Folder of a stage of a fold (folds count from 0)."""
         return self.path / "checkpoints" / f"fold_{fold}" / stage
@@ -61,11 +66,9 @@ class RunDirectory:
         """Table of per-unit predictions."""
         return self.path / "predictions" / f"{name}.parquet"
 
-    def write_predictions(self, name: str, table: pd.DataFrame) -> Path:
+    def write_predictions(self, name: str, table: pd.DataFrame) -> None:
         """Write a table of per-unit predictions."""
-        with atomic_path(self.predictions(name)) as path:
-            table.to_parquet(path, index=False)
-        return self.predictions(name)
+        write_table(self.predictions(name), table)
 
     def read_predictions(self, name: str, notebook: str) -> pd.DataFrame:
         """Read a table of predictions that ``notebook`` writes. Raises ``MissingArtefactError``."""
@@ -77,3 +80,9 @@ class RunDirectory:
             shown = os.path.relpath(path, self.path)
             raise MissingArtefactError(f"{shown} is missing in {self.path}: run notebook {notebook} first")
         return path
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as parquet, atomically."""
+    with atomic_path(path) as temporary:
+        table.to_parquet(temporary, index=False)

@@ -11,6 +11,7 @@ Nothing is ever unpickled without ``weights_only=True``.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import pickle
@@ -22,6 +23,7 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_model as load_weights
 from torch import Tensor, nn
 
 from mtl.errors import CheckpointError
@@ -72,13 +74,17 @@ def load_model(model_class: type[Model], folder: str | os.PathLike) -> Model:
     if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
         raise CheckpointError(f"{folder}: not a model folder (config.json and model.safetensors expected)")
     try:
-        found = read_json(folder / "config.json").get("model_class", "an unknown class")
+        config = read_json(folder / "config.json")
+        found = config.get("model_class", "an unknown class")
     except (json.JSONDecodeError, AttributeError) as error:
         raise CheckpointError(f"{folder / 'config.json'}: not valid JSON ({error})") from error
     if found != class_name(model_class):
         raise CheckpointError(f"{folder}: holds a {found}; a {class_name(model_class)} is needed")
     try:
-        return model_class.from_pretrained(folder, strict=True).eval()
+        wanted = inspect.signature(model_class).parameters
+        model = model_class(**{name: value for name, value in config.items() if name in wanted})
+        load_weights(model, folder / "model.safetensors", strict=True)
+        return model.eval()
     except (SafetensorError, RuntimeError, TypeError) as error:
         raise CheckpointError(f"{folder}: weights and config.json do not fit: {error}") from error
 

@@ -25,6 +25,7 @@ from mtl.training.history import History
 from mtl.training.meters import FiniteGuard, LossMeter
 from mtl.training.objective import Batch, Objective
 from mtl.training.progress import StageProgress
+from mtl.training.reduction import Reduce, single_process
 from mtl.training.sampling import EpochLoader
 from mtl.training.stage_result import StageResult, is_finished, write_result
 from mtl.training.stages import Stage, make_optimiser, make_schedule, prepare_parts
@@ -153,7 +154,7 @@ class StageTrainer:
             self.balancer.backward(
                 losses, share, shared=self.shared, specific=self.specific, run_backward=self.fabric.backward
             )
-        self.balancer.finish(self._sum_over_ranks, shared=self.shared, specific=self.specific)
+        self.balancer.finish(self._reduce, shared=self.shared, specific=self.specific)
         if self.stage.clip > 0:
             self.fabric.clip_gradients(
                 self.model, self.stepper, max_norm=self.stage.clip, error_if_nonfinite=False
@@ -275,6 +276,11 @@ class StageTrainer:
         return StageResult.load(self.folder)
 
     # ------------------------------------------------------------------ ranks
+    @property
+    def _reduce(self) -> Reduce:
+        """What balancers sum with; in one process the identity that they know, so that nothing is copied."""
+        return single_process if self.fabric.world_size == 1 else self._sum_over_ranks
+
     def _sum_over_ranks(self, tensor: Tensor) -> Tensor:
         return tensor if self.fabric.world_size == 1 else self.fabric.all_reduce(tensor, reduce_op="sum")
 

@@ -13,8 +13,7 @@ from typing import Any
 import pandas as pd
 
 from mtl.files import atomic_path, read_json, write_json
-
-GRADIENT_COLUMNS = ["step", "block", "kind", "probe", "task_a", "task_b", "value"]
+from mtl.training.diagnostics import COLUMNS
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def write_result(
     gradients: list[dict[str, Any]],
 ) -> None:
     """Write the tables, then ``stage.json``."""
-    tables = {"history": history, "gradients": pd.DataFrame(gradients, columns=GRADIENT_COLUMNS)}
+    tables = {"history": history, "gradients": pd.DataFrame(gradients, columns=list(COLUMNS))}
     for name, table in tables.items():
         with atomic_path(folder / f"{name}.parquet") as path:
             table.to_parquet(path)

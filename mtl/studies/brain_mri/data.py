@@ -10,6 +10,7 @@ from mtl.datasets.brain_mri import BrainNormalisation, MultiSourceDataset, colla
 from mtl.datasets.phantoms.brain_mri import BrainPhantom
 from mtl.datasets.splits import FrozenSplit, make_split
 from mtl.studies.brain_mri.parameters import BrainMriParameters
+from mtl.studies.parameters import project_path
 from mtl.studies.run_directory import RunDirectory
 from mtl.training.objective import Batch
 from mtl.training.sampling import EpochLoader, MixingRatioSampler, Sampler, ShuffledSampler
@@ -19,7 +20,8 @@ def open_dataset(parameters: BrainMriParameters) -> MultiSourceDataset:
     """The phantom, or every known source below ``data_root``. Raises ``DataError``."""
     p = parameters
     if p.data_root:
-        sources = open_sources(p.data_root, min_tumor_pixels=p.min_tumor_pixels, use_masks=p.use_kaggle_masks)
+        # extend_groups: groups given with a data set may miss copies (two of the Kaggle set do).
+        sources = open_sources(project_path(p.data_root), min_tumor_pixels=p.min_tumor_pixels, extend_groups=True)
     else:
         phantom = BrainPhantom(
             n_patients=p.phantom_patients,

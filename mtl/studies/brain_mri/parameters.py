@@ -31,11 +31,10 @@ class BrainMriParameters(StudyParameters):
 
     # data
     data_root: str = Field("", description="folder with the real data sets; empty: phantoms")
-    image_size: int = Field(96, ge=16, le=1024, multiple_of=2, description="pixels along a side")
+    image_size: int = Field(64, ge=16, le=1024, multiple_of=2, description="pixels along a side")
     min_tumor_pixels: int = Field(10, ge=1, description="a slice is positive from so many mask pixels on")
-    use_kaggle_masks: bool = Field(True, description="use the optional hand-drawn masks of the Kaggle set")
-    phantom_patients: int = Field(80, ge=4, description="patients of the phantom, over both scanners")
-    phantom_slices: int = Field(4, ge=1, description="slices per phantom patient")
+    phantom_patients: int = Field(240, ge=4, description="patients of the phantom, over both scanners")
+    phantom_slices: int = Field(2, ge=1, description="slices per phantom patient")
     phantom_rho: float = Field(0.5, ge=0, le=1, description="source-label correlation of the phantom")
     phantom_duplicates: float = Field(0.05, ge=0, le=1, description="rate of planted near-duplicates")
     # split
@@ -54,7 +53,7 @@ class BrainMriParameters(StudyParameters):
     accumulate: int = Field(1, ge=1, description="batches per optimiser step")
     workers: int = Field(0, ge=0, description="processes that load data; 0: none")
     augment: bool = Field(True, description="random flips, affine maps and intensity changes")
-    warm_up_epochs: int = Field(8, ge=1, description="epochs of the warm-up stage")
+    warm_up_epochs: int = Field(12, ge=1, description="epochs of the warm-up stage")
     head_epochs: int = Field(4, ge=1, description="epochs of the head stage")
     joint_epochs: int = Field(10, ge=1, description="epochs of the joint stage")
     warm_up_lr: float = Field(1e-3, gt=0, description="encoder and decoder in the warm-up")
@@ -72,7 +71,7 @@ class BrainMriParameters(StudyParameters):
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="of the classification loss")
     balancer: BalancerName = Field("fixed", description="how the joint stage combines the tasks")
     probe_every: int = Field(20, ge=0, description="steps between gradient diagnostics; 0: only both ends")
-    probe_batches: int = Field(4, ge=2, description="batches of the gradient diagnostics")
+    probe_batches: int = Field(6, ge=2, description="batches of the gradient diagnostics")
     # evaluation
     reference_network: bool = Field(False, description="train a single-task MONAI BasicUNet as well")
     n_bootstrap: int = Field(1000, ge=100, description="bootstrap resamples of every interval")

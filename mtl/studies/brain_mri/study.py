@@ -13,7 +13,7 @@ from torch import nn
 
 from mtl.datasets.brain_mri import MultiSourceDataset
 from mtl.datasets.splits import FrozenSplit
-from mtl.errors import MissingArtefactError, ProtocolError
+from mtl.errors import ProtocolError
 from mtl.evaluation.brain_mri.baselines import (
     histogram_features,
     histogram_predictions,
@@ -32,11 +32,12 @@ from mtl.studies.brain_mri.objective import BrainMriObjective
 from mtl.studies.brain_mri.parameters import BrainMriParameters
 from mtl.studies.brain_mri.predict import predict_cases, validation_scores
 from mtl.studies.provenance import record_provenance
-from mtl.studies.run_directory import RunDirectory
+from mtl.studies.run_directory import RunDirectory, write_table
 from mtl.training.checkpoints import load_model
 from mtl.training.devices import make_fabric
 from mtl.training.diagnostics import GradientProbe
 from mtl.training.loop import StageTrainer
+from mtl.training.sampling import EpochLoader
 from mtl.training.stage_result import StageResult
 
 #: Parameters that change where and how fast a stage trains, or what is made of it later, not its result.
@@ -45,6 +46,10 @@ _NOT_TRAINING = {
     "n_bootstrap", "dice_margin", "auc_margin",
 }  # fmt: skip
 _EVALUATION_BATCH = 32
+_PUBLISHED_CLASSIFICATION = {
+    "roc_auc": "ROC-AUC", "balanced_accuracy": "balanced accuracy", "specificity": "specificity",
+}  # fmt: skip
+_PUBLISHED_SEGMENTATION = {"dice_nonempty": "Dice, non-empty"}
 
 
 class BrainMriStudy:
@@ -66,6 +71,7 @@ class BrainMriStudy:
     def dataset(self) -> MultiSourceDataset:
         """All sources, prepared; writes the provenance record."""
         dataset = open_dataset(self.parameters)
+        write_table(self.run.slices, dataset.table)
         record_provenance(self.parameters, dataset.fingerprint())
         return dataset
 
@@ -83,11 +89,30 @@ class BrainMriStudy:
         """Table rows of ``train``, ``validation`` or ``test`` of a fold."""
         return self.dataset.table.set_index("id", drop=False).loc[list(getattr(self.split.folds[fold], part))]
 
+    def samples(self, ids: Sequence[str]) -> list[dict]:
+        """Prepared samples, in the order of ``ids``, without augmentation."""
+        subset = self.dataset.subset(list(ids))
+        return [subset[i] for i in range(len(subset))]
+
     # ------------------------------------------------------------------ training
     @cached_property
     def fabric(self):
         """Device, precision and ranks."""
         return make_fabric(self.parameters.device, self.parameters.precision)
+
+    def training_order(self) -> list[str]:
+        """All stages that the parameters ask for, each after the one that it starts from."""
+        names = [stages.WARM_UP, stages.HEAD, stages.JOINT]
+        return names + [stages.REFERENCE] * self.parameters.reference_network
+
+    def untrained_model(self) -> MultiTaskModel:
+        """The network as the parameters describe it, with random weights."""
+        return self._start(stages.WARM_UP, 0)[0]
+
+    def drawn_in_epoch(self, stage: str, fold: int, epoch: int) -> pd.DataFrame:
+        """Table rows of the slices that a stage's sampler draws in an epoch, repetitions included."""
+        loader = self._loader(stage, fold)
+        return loader.dataset.table.iloc[loader.sampler.indices(epoch)]
 
     def train(self, stage: str) -> list[StageResult]:
         """Train a stage in every fold; folds that are finished are taken from their folders.
@@ -102,8 +127,7 @@ class BrainMriStudy:
         p = self.parameters
         torch.manual_seed(self._seed("initial weights", fold))
         model, start = self._start(stage, fold)
-        seed = self._seed(stage, fold)
-        loader = training_loader(p, self.dataset, self.split.folds[fold].train, stage, seed)
+        loader = self._loader(stage, fold)
         settings = stages.make_stage(stage, p, self._epochs(stage, fold, loader.steps_per_epoch()))
         kept = p.model_dump(exclude=_NOT_TRAINING)
         context = (self.dataset.fingerprint(), self.split.hash, str(fold), json.dumps(kept), start)
@@ -128,6 +152,10 @@ class BrainMriStudy:
             probe=self._probe(objective, fold) if stage == stages.JOINT else None,
             probe_every=p.probe_every,
         )  # fmt: skip
+
+    def _loader(self, stage: str, fold: int) -> EpochLoader:
+        train = self.split.folds[fold].train
+        return training_loader(self.parameters, self.dataset, train, stage, self._seed(stage, fold))
 
     def _start(self, stage: str, fold: int) -> tuple[nn.Module, str]:
         """The model that a stage begins with, and a hash of where its weights come from."""
@@ -257,17 +285,21 @@ class BrainMriStudy:
                 )
         return pd.concat(tables, ignore_index=True)
 
-    def trained_stages(self) -> list[str]:
-        """Stages with a finished checkpoint in every fold."""
-        return [name for name in stages.STARTS_FROM if self._is_trained(name)]
-
-    def _is_trained(self, stage: str) -> bool:
-        try:
-            for fold in self.folds:
-                self.run.require(self.run.stage(fold, stage) / "stage.json", stages.NOTEBOOK[stage])
-        except MissingArtefactError:
-            return False
-        return True
+    def published(self, classified: Mapping, segmented: Mapping) -> dict:
+        """Title and rows of the README's table: every trained stage and source, with the baselines' AUC."""
+        kind = "real slices" if self.parameters.data_root else "phantoms"
+        rows = [
+            {"stage": stage, "source": source, "metric": label, "estimate": metrics[name]}
+            for results, names in (
+                (classified, _PUBLISHED_CLASSIFICATION),
+                (segmented, _PUBLISHED_SEGMENTATION),
+            )
+            for stage, sources in results.items()
+            for source, metrics in sources.items()
+            for name, label in names.items()
+            if metrics[name].value is not None
+        ]
+        return {"title": f"Brain MRI, {kind}", "rows": rows}
 
 
 def _encoder_level(parameter: str) -> str:

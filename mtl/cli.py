@@ -1,0 +1,173 @@
+"""``mtl run | train | data check | checkpoint adopt | report | publish``: the command line.
+
+Only what a command needs is imported, inside the command; errors made for people are printed without a
+traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from mtl.errors import MtlError, ParameterError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Multi-task learning for biomedical images: run the notebooks, check data, handle checkpoints.",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Look at data folders.")
+checkpoint_app = typer.Typer(no_args_is_help=True, help="Handle checkpoints.")
+app.add_typer(data_app, name="data")
+app.add_typer(checkpoint_app, name="checkpoint")
+
+Params = Annotated[
+    str, typer.Option("--params", help="Name in params/<study>/ (quick, real, ...) or a YAML file.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("-p", "--set", help="Override a parameter: -p name=value; may be repeated."),
+]
+
+
+@app.command()
+def run(
+    studies: Annotated[list[str], typer.Argument(help="One or several studies, e.g. brain_mri.")],
+    params: Params = "quick",
+    overrides: Overrides = None,
+    cluster: Annotated[
+        str, typer.Option(help="local, or the address of a Dask scheduler (tcp://...).")
+    ] = "local",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Notebooks side by side on this machine.")
+    ] = None,
+    gpus: Annotated[int, typer.Option(min=0, help="So many workers, each with a card of its own.")] = 0,
+    force: Annotated[bool, typer.Option(help="Run again what is up to date.")] = False,
+) -> None:
+    """Run the notebooks of studies in order, write their reports and the gallery; resume what is done."""
+    from mtl.reporting.batch import run_notebooks
+    from mtl.reporting.progress import TerminalProgress
+    from mtl.reporting.study_jobs import notebook_jobs
+    from mtl.studies.parameters import project_root
+
+    jobs = [job for study in studies for job in notebook_jobs(study, params, parse_overrides(overrides))]
+    result = run_notebooks(
+        jobs, cluster, workers, gpus, force, on_update=TerminalProgress(), project_root=project_root()
+    )
+    typer.echo(result.summary())
+    for gallery in sorted({job.run_directory.parent.parent / "index.html" for job in jobs}):
+        typer.echo(f"Gallery: {gallery}")
+    raise typer.Exit(0 if result.ok else 1)
+
+
+@app.command()
+def train(
+    study: Annotated[str, typer.Argument(help="E.g. brain_mri.")],
+    params: Params = "full",
+    overrides: Overrides = None,
+    stages: Annotated[str, typer.Option(help="Stages by comma; all of them where not given.")] = "",
+) -> None:
+    """Train without notebooks, e.g. on several GPUs: torchrun --nproc-per-node 4 -m mtl.cli train brain_mri.
+
+    Finished stages are found by the notebooks of a later ``mtl run``, which then only evaluate.
+    """
+    from mtl.reporting.study_jobs import load_parameters
+    from mtl.studies import study_class
+
+    assembled = study_class(study)(load_parameters(study, params, parse_overrides(overrides)))
+    for stage in [name.strip() for name in stages.split(",") if name.strip()] or assembled.training_order():
+        for result in assembled.train(stage):
+            if assembled.fabric.is_global_zero:
+                typer.echo(f"{result.folder}: best epoch {result.best_epoch}, score {result.best_score:.4f}")
+
+
+@data_app.command("check")
+def data_check(path: Annotated[Path, typer.Argument(help="A data set, or a folder of several.")]) -> None:
+    """Print what a folder holds and what is wrong with it; exit 1 if something would stop training."""
+    from mtl.datasets.brain_mri import check_folder
+
+    report = check_folder(path)
+    typer.echo(report.to_text())
+    raise typer.Exit(0 if report.ok else 1)
+
+
+@checkpoint_app.command("adopt")
+def checkpoint_adopt(
+    file: Annotated[Path, typer.Argument(help="A bare state dict: .pth, .pt or .safetensors.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; beside the file where not given.")
+    ] = None,
+    image_size: Annotated[
+        int, typer.Option(min=16, help="Pixels along a side that it was trained on.")
+    ] = 256,
+) -> None:
+    """Turn a state dict from elsewhere into a self-describing model folder."""
+    from mtl.studies.brain_mri.adoption import adopt
+
+    folder = out or file.with_suffix("")
+    arguments = adopt(file, folder, image_size)
+    typer.echo(f"{folder}: brain_mri model, " + ", ".join(f"{k}={v}" for k, v in arguments.items()))
+
+
+@app.command()
+def report(
+    run_directory: Annotated[Path, typer.Argument(help="outputs/<study>/<run>")],
+) -> None:
+    """Render a run's reports and the gallery again, and check them; exit 1 if something is wrong."""
+    from mtl.reporting.check import check_run, problems_text
+    from mtl.reporting.gallery import write_gallery
+    from mtl.reporting.html import export_report
+
+    executed = sorted((run_directory / "notebooks").glob("[0-9]*.ipynb"))
+    notebooks = [path for path in executed if not path.stem.endswith(".failed")]
+    if not notebooks:
+        raise ParameterError(f"{run_directory}: no executed notebooks; expected outputs/<study>/<run>")
+    for notebook in notebooks:
+        typer.echo(export_report(notebook, run_directory / "reports" / f"{notebook.stem}.html"))
+    typer.echo(write_gallery(run_directory.resolve().parent.parent))
+    problems = {name: found for name, found in check_run(run_directory).items() if found}
+    typer.echo(problems_text(problems) or "no problems found")
+    raise typer.Exit(1 if problems else 0)
+
+
+@app.command()
+def publish(
+    run_directory: Annotated[Path, typer.Argument(help="outputs/<study>/<run>")],
+) -> None:
+    """Copy a run's results to outputs/published/ and renew the README's table from there."""
+    from mtl.reporting.published import publish as publish_run
+    from mtl.reporting.published import write_results_table
+    from mtl.studies.parameters import project_root
+
+    root = project_root()
+    typer.echo(publish_run(run_directory.resolve(), root / "outputs" / "published"))
+    write_results_table(root / "README.md", root / "outputs" / "published")
+
+
+def parse_overrides(pairs: list[str] | None) -> dict[str, Any]:
+    """``["name=value", ...]`` to a dict; values are read as YAML (numbers, true/false, text)."""
+    values: dict[str, Any] = {}
+    for pair in pairs or []:
+        name, separator, text = pair.partition("=")
+        if not separator or not name:
+            raise ParameterError(f"-p {pair!r}: name=value is expected")
+        values[name] = yaml.safe_load(text) if text else ""
+    return values
+
+
+def main() -> None:
+    """Entry point: errors made for people end the program with their message and code 2."""
+    try:
+        app()
+    except MtlError as error:
+        typer.echo(f"mtl: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

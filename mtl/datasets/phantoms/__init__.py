@@ -1,0 +1,1 @@
+"""Seeded synthetic data with exact labels, one module per study."""

@@ -1,0 +1,180 @@
+"""Figures of results that every study shares: estimates, calibration, training, task conflict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mtl.reporting.claims import format_figure
+from mtl.reporting.figures import PALETTE
+
+if TYPE_CHECKING:
+    import pandas
+
+MARKERS = "osD^vPX"
+
+
+def forest_plot(
+    rows: Iterable[Mapping[str, Any]],
+    xlabel: str,
+    reference: float | None = None,
+    reference_label: str = "",
+    limits: tuple[float, float] | None = None,
+) -> Figure:
+    """Estimates with their intervals, one line each, grouped.
+
+    ``rows``: ``{"label", "estimate": {"value", "low", "high"} or an Estimate, "group" (optional)}`` in
+    order from the top; a group's name is written once, above its rows, and has its own colour and
+    marker. ``reference``: a vertical line (chance, baseline, zero). An estimate without value is written
+    out as not defined.
+    """
+    entries = [{**row, "estimate": _estimate(row["estimate"])} for row in rows]
+    groups = list(dict.fromkeys(str(row.get("group", "")) for row in entries))
+    lines = len(entries) + sum(bool(group) for group in groups)
+    figure, axis = plt.subplots(figsize=(7.2, 0.9 + 0.31 * lines))
+    ticks: list[tuple[int, str, bool]] = []
+    for number, group in enumerate(groups):
+        if group:
+            ticks.append((len(ticks), group, True))
+        for row in (entry for entry in entries if str(entry.get("group", "")) == group):
+            _forest_row(axis, len(ticks), row["estimate"], number)
+            ticks.append((len(ticks), row["label"], False))
+    if reference is not None:
+        axis.axvline(reference, color="#55606b", linestyle="--", linewidth=1.3, zorder=1.5)
+        axis.text(reference, -0.75, f" {reference_label}", color="#55606b", fontsize=9, va="bottom")
+    axis.set(xlabel=xlabel, ylim=(len(ticks) - 0.4, -0.7), xlim=limits)
+    axis.set_yticks([t[0] for t in ticks], [t[1] for t in ticks])
+    for label, (_, _, heading) in zip(axis.get_yticklabels(), ticks, strict=True):
+        label.set_fontweight("bold" if heading else "normal")
+    axis.grid(axis="x")
+    axis.grid(axis="y", visible=False)
+    axis.tick_params(axis="y", length=0)
+    axis.spines["left"].set_visible(False)
+    return figure
+
+
+def _forest_row(axis: Axes, height: int, estimate: Mapping[str, Any], group: int) -> None:
+    beside = axis.get_yaxis_transform()
+    text = format_figure(estimate).replace("(95 % CI ", "(").replace(" to ", "–")
+    axis.text(1.02, height, text, transform=beside, va="center", fontsize=9.5, color="#1a2027")
+    if estimate.get("value") is None:
+        return
+    colour, marker = PALETTE[group % len(PALETTE)], MARKERS[group % len(MARKERS)]
+    if estimate.get("low") is not None and estimate.get("high") is not None:
+        axis.plot([estimate["low"], estimate["high"]], [height, height], color=colour, linewidth=2)
+    axis.plot(estimate["value"], height, marker=marker, color=colour, markersize=7)
+
+
+def _estimate(value: Any) -> Mapping[str, Any]:
+    if isinstance(value, Mapping):
+        return value
+    return value.to_dict() if hasattr(value, "to_dict") else {"value": value}
+
+
+def reliability_plot(curves: Mapping[str, pandas.DataFrame]) -> Figure:
+    """Observed frequency against predicted probability.
+
+    ``curves``: name -> table with ``predicted``, ``observed`` and optionally ``low``, ``high``, ``count``
+    per bin; the area of a point follows its count.
+    """
+    figure, axis = plt.subplots(figsize=(4.8, 4.6))
+    axis.plot([0, 1], [0, 1], color="#55606b", linestyle="--", linewidth=1.1, label="perfect calibration")
+    for index, (name, bins) in enumerate(curves.items()):
+        colour, marker = PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)]
+        if {"low", "high"} <= set(bins.columns):
+            axis.vlines(bins["predicted"], bins["low"], bins["high"], color=colour, alpha=0.55, linewidth=1.5)
+        axis.plot(bins["predicted"], bins["observed"], color=colour, linewidth=1.2, alpha=0.8)
+        share = bins["count"] / bins["count"].max() if "count" in bins else 0.5
+        axis.scatter(
+            bins["predicted"], bins["observed"], s=20 + 90 * share, color=colour, marker=marker, label=name
+        )
+    unit = (-0.02, 1.02)
+    axis.set(xlabel="Predicted probability", ylabel="Observed frequency", xlim=unit, ylim=unit)
+    axis.set_aspect("equal")
+    axis.legend(loc="upper left")
+    return figure
+
+
+def training_curves(
+    history: pandas.DataFrame, columns: Sequence[str] | Mapping[str, Sequence[str]], x: str = "epoch"
+) -> Figure:
+    """A panel per entry of ``columns`` over ``x``: panel title -> columns, or plain columns, one panel each.
+
+    Missing values (a task absent in an epoch) are gaps; with one row per fold (column ``fold``) thin
+    lines show the folds and a thick one their mean.
+    """
+    panels = dict(columns) if isinstance(columns, Mapping) else {name: [name] for name in columns}
+    figure, axes = plt.subplots(1, len(panels), figsize=(3.6 * len(panels), 3.0), squeeze=False)
+    for axis, (title, names) in zip(axes.flat, panels.items(), strict=True):
+        for index, name in enumerate(names):
+            colour = PALETTE[index % len(PALETTE)]
+            if "fold" in history and history["fold"].nunique() > 1:
+                for _, one in history.groupby("fold"):
+                    axis.plot(one[x], one[name], color=colour, alpha=0.3, linewidth=0.9)
+            mean = history.groupby(x)[name].mean()
+            axis.plot(mean.index, mean, color=colour, label=name, marker=MARKERS[index], markersize=3.5)
+        axis.set(title=title, xlabel=x.capitalize())
+        if len(names) > 1:
+            axis.legend()
+    return figure
+
+
+def cosine_heatmap(
+    cosine: pandas.DataFrame, upper: pandas.DataFrame | None = None, title: str = ""
+) -> Figure:
+    """Cosines between the tasks' gradients, from -1 to 1, written into their cells.
+
+    ``upper``: upper 95 % bounds of the cosines over the probe batches; a pair whose bound is below 0
+    conflicts and is framed.
+    """
+    tasks = list(cosine.columns)
+    values = cosine.to_numpy(dtype=float)
+    figure, axis = plt.subplots(figsize=(1.7 + 0.95 * len(tasks), 1.2 + 0.85 * len(tasks)))
+    drawn = axis.imshow(values, cmap="RdBu", vmin=-1, vmax=1)
+    for (row, column), value in np.ndenumerate(values):
+        colour = "white" if abs(value) > 0.6 else "#1a2027"
+        text = f"{value:.2f}" if np.isfinite(value) else "–"
+        axis.text(column, row, text, ha="center", va="center", color=colour)
+        if upper is not None and row != column and upper.to_numpy()[row, column] < 0:
+            corner = (column - 0.47, row - 0.47)
+            axis.add_patch(plt.Rectangle(corner, 0.94, 0.94, fill=False, linewidth=2.4, color="black"))
+    axis.set_xticks(range(len(tasks)), tasks, rotation=25, ha="right")
+    axis.set_yticks(range(len(tasks)), tasks)
+    axis.set_title(title)
+    axis.grid(visible=False)
+    axis.spines[:].set_visible(False)
+    figure.colorbar(drawn, ax=axis, shrink=0.8, label="Cosine of gradients")
+    return figure
+
+
+def lines_over_steps(
+    table: pandas.DataFrame,
+    y: str,
+    group: str,
+    x: str = "step",
+    ylabel: str = "",
+    low: str | None = None,
+    high: str | None = None,
+    reference: float | None = None,
+) -> Figure:
+    """One line per value of ``group`` (a tidy table), with a band from ``low`` to ``high`` where given."""
+    figure, axis = plt.subplots(figsize=(7.2, 3.2))
+    if reference is not None:
+        axis.axhline(reference, color="#55606b", linestyle="--", linewidth=1.1)
+    for index, (name, rows) in enumerate(table.groupby(group, sort=False)):
+        rows, colour, marker = (
+            rows.sort_values(x),
+            PALETTE[index % len(PALETTE)],
+            MARKERS[index % len(MARKERS)],
+        )
+        axis.plot(rows[x], rows[y], color=colour, label=str(name), marker=marker, markersize=4)
+        if low and high:
+            axis.fill_between(rows[x], rows[low], rows[high], color=colour, alpha=0.15, linewidth=0)
+    axis.set(xlabel=x.capitalize(), ylabel=ylabel or y)
+    axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
+    return figure

@@ -1,0 +1,95 @@
+"""A study and a parameter file to the notebook jobs that a batch runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mtl.errors import DataError, ParameterError
+from mtl.files import sha256_of
+from mtl.reporting.fingerprint import notebook_fingerprint, package_fingerprint
+from mtl.reporting.status import NotebookJob
+from mtl.studies import parameters_class
+from mtl.studies.parameters import StudyParameters, project_path, project_root, read_yaml
+
+_EXPECTED = re.compile(r"^# Expected seconds: (.*)$", re.MULTILINE)
+
+
+def parameter_file(study: str, name: str) -> Path:
+    """``params/<study>/<name>.yaml``, or ``name`` itself if it is a YAML file. Raises ``ParameterError``."""
+    if name.endswith((".yaml", ".yml")):
+        return Path(name)
+    folder = project_root() / "params" / study
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml"))) or "none"
+        raise ParameterError(f"{path}: no such parameter file; params/{study}/ has {known}")
+    return path
+
+
+def load_parameters(study: str, name: str, overrides: Mapping[str, Any]) -> StudyParameters:
+    """Validated parameters of a file, with overrides. Raises ``ParameterError``."""
+    cls = parameters_class(study)
+    return cls.from_yaml(parameter_file(study, name), overrides)
+
+
+def notebook_jobs(study: str, name: str, overrides: Mapping[str, Any]) -> list[NotebookJob]:
+    """One job per notebook of the study; each needs the one before it.
+
+    Everything is validated before anything runs: parameters, the data folder, the notebooks.
+
+    Raises:
+        ParameterError: a parameter is unknown or out of range, or there is no such file.
+        DataError: the data root is missing.
+    """
+    parameters = load_parameters(study, name, overrides)
+    file = parameter_file(study, name)
+    values = read_yaml(file) | dict(overrides) | {"run": parameters.run}
+    data, code = data_fingerprint(parameters), package_fingerprint()
+    expected = expected_seconds(file)
+    jobs: list[NotebookJob] = []
+    for notebook in study_notebooks(study):
+        upstream = [jobs[-1].fingerprint] if jobs else []
+        job = NotebookJob(
+            study=study,
+            name=notebook.stem,
+            notebook=notebook,
+            parameters=values,
+            run_directory=parameters.run_directory,
+            needs=(jobs[-1].name,) if jobs else (),
+            fingerprint=notebook_fingerprint(notebook, values, code, [*upstream, data]),
+            expected_seconds=expected.get(notebook.stem),
+        )
+        jobs.append(job)
+    return jobs
+
+
+def study_notebooks(study: str) -> list[Path]:
+    """``notebooks/<study>/NN_*.ipynb`` in order."""
+    folder = project_root() / "notebooks" / study
+    notebooks = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    if not notebooks:
+        raise ParameterError(f"{folder}: no notebooks; run mtl from within the project")
+    return notebooks
+
+
+def data_fingerprint(parameters: StudyParameters) -> str:
+    """Hash of names, sizes and times of the files below the data root; empty without one."""
+    root = getattr(parameters, "data_root", "")
+    if not root:
+        return ""
+    folder = project_path(root)
+    if not folder.is_dir():
+        raise DataError(f"parameter 'data_root': {folder} is not a folder; expected the data sets' folder")
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    stats = [(path.relative_to(folder).as_posix(), path.stat()) for path in files]
+    return sha256_of(*(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats))
+
+
+def expected_seconds(file: Path) -> dict[str, float]:
+    """The header line ``# Expected seconds: 01_name 20, 02_name 60`` of a parameter file."""
+    found = _EXPECTED.search(file.read_text(encoding="utf-8"))
+    entries = [entry.split() for entry in found[1].split(",")] if found else []
+    return {entry[0]: float(entry[1]) for entry in entries if len(entry) == 2}

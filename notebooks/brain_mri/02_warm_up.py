@@ -1,0 +1,184 @@
+# %% [markdown]
+# # Brain MRI: warm-up on the slices that have masks
+#
+# **Question.** How well does the encoder-decoder outline tumours when it learns from the masked slices
+# alone, before classification is asked of it?
+
+# %% [markdown]
+# ## Parameters
+# papermill replaces these values; `params/brain_mri/*.yaml` holds whole sets of them.
+
+# %% tags=["parameters"]
+# Parameters
+run: str = "quick"  # name of the run directory in outputs/brain_mri/
+data_root: str = ""  # folder with the real data sets; empty: phantoms
+base_filters: int = 16  # channels of the first level
+depth: int = 3  # poolings of the U-Net
+batch_size: int = 16  # samples per batch
+warm_up_epochs: int = 12  # epochs of this stage
+warm_up_lr: float = 1e-3  # AdamW, encoder and decoder
+reference_network: bool = False  # train a single-task MONAI BasicUNet as well
+seed: int = 0  # of everything random
+
+# %% [markdown]
+# The next cell checks them. A name that the study does not have is refused here, whoever set it.
+
+# %%
+from mtl.studies.parameters import read_parameters
+
+parameters = read_parameters("brain_mri", globals())
+
+# %% [markdown]
+# ## Method
+# The network is a U-Net with a classification head at its bottleneck; the head rests in this stage. The
+# loss of a slice with mask $y$ and logits $z$ is
+#
+# $$ L_\mathrm{seg} = w_\mathrm{dice} \left(1 - \frac{2\sum_i p_i y_i + 1}{\sum_i p_i + \sum_i y_i + 1}\right)
+# + w_\mathrm{bce}\,\mathrm{BCE}(z, y), \qquad p = \sigma(z),$$
+#
+# averaged over slices, never pooled over a batch. Slices whose mask is unknown are not drawn.
+
+# %%
+import pandas as pd
+from mtl.evaluation.brain_mri import by_stage_and_source, segmentation_table
+from mtl.reporting.claims import claim, show_table
+from mtl.reporting.figures import image_grid, show_figure, use_report_style
+from mtl.reporting.figures_results import forest_plot, training_curves
+from mtl.reporting.metrics_file import write_metrics
+from mtl.studies.brain_mri.study import BrainMriStudy
+
+use_report_style()
+study = BrainMriStudy(parameters)
+sizes = {
+    name: sum(p.numel() for p in part.parameters()) for name, part in study.untrained_model().parts.items()
+}
+show_table(
+    pd.DataFrame([sizes], index=["parameters"]),
+    source="provenance.json#/parameters",
+    caption="Size of the parts",
+)
+
+# %% [markdown]
+# ## Training
+# One call trains every fold; a fold that is finished already is taken from its folder, an interrupted one is
+# taken up where its last checkpoint stands. The best epoch is the one with the highest Dice on validation.
+
+# %%
+results = study.train("warm_up")
+history = pd.concat([result.history.assign(fold=fold) for fold, result in enumerate(results)])
+curves = history.pivot_table(index=["fold", "epoch"], columns="key", values="value").reset_index()
+curves = curves.rename(columns={"train/loss/segmentation": "training loss", "val/dice": "validation Dice"})
+figure = training_curves(curves, ["training loss", "validation Dice"])
+show_figure(
+    figure,
+    alt="Training loss falls and validation Dice rises over the epochs of the warm-up.",
+    source="checkpoints/*/warm_up/history.parquet",
+)
+
+# %% [markdown]
+# ## A reference
+# With `reference_network` a single-task MONAI `BasicUNet` learns from the same masked slices, for as many
+# steps as warm-up and joint stage take together. It bounds what this data allows a plain segmentation network.
+
+# %%
+arms = ["warm_up"]
+if parameters.reference_network:
+    reference = study.train("reference")
+    study.write_test_predictions("reference")
+    arms.append("reference")
+    steps = pd.DataFrame({"warm_up": [r.steps for r in results], "reference": [r.steps for r in reference]})
+    display(show_table(steps, source="checkpoints/*/*/stage.json", caption="Optimiser steps per fold"))
+
+# %% [markdown]
+# ## Result on the test part
+# Dice, IoU and HD95 are computed per slice. A slice whose true mask is empty has no Dice worth averaging, so
+# the mean runs over non-empty slices, and falsely marked empty slices are counted beside it. Intervals are
+# bootstrap intervals over patients. The `mean_mask` baseline predicts the average training mask everywhere.
+
+# %%
+study.write_test_predictions("warm_up")
+if not study.run.predictions("baselines").exists():
+    study.write_baseline_predictions()
+predictions = study.read_predictions([*arms, "baselines"])
+table = segmentation_table(predictions, n_resamples=parameters.n_bootstrap, seed=parameters.seed)
+found = by_stage_and_source(table)
+wanted = ["dice_nonempty", "iou_nonempty", "hd95", "hd95_undefined", "empty_falsely_marked"]
+rows = [
+    {"stage": stage, "source": source, **{name: metrics[name] for name in wanted}}
+    for stage, sources in found.items()
+    for source, metrics in sources.items()
+]
+show_table(
+    pd.DataFrame(rows),
+    source="predictions/warm_up.parquet",
+    caption="Segmentation on the test part",
+    index=False,
+)
+
+# %% [markdown]
+# ## Where it fails
+# The worst slices first: solid is the truth, dashed the prediction. A Dice near zero on a small lesion is a
+# miss that a mean hides.
+
+# %%
+cases = predictions[(predictions["stage"] == "warm_up") & (predictions["mask_pixels"] > 0)]
+worst = cases.sort_values("dice").head(8)
+drawn = pd.concat(
+    [
+        study.predict("warm_up", list(rows["id"]), fold, keep_masks=True)
+        for fold, rows in worst.groupby("fold")
+    ]
+)
+drawn = drawn.sort_values("dice")
+samples = study.samples(list(drawn["id"].drop_duplicates()))
+truth = {sample["id"]: sample for sample in samples}
+figure = image_grid(
+    [truth[name]["image"][0].numpy() for name in drawn["id"]],
+    titles=[f"{row.source}, Dice {row.dice:.2f}" for row in drawn.itertuples()],
+    overlays=[[truth[row.id]["mask"][0].numpy(), row.mask > 0.5] for row in drawn.itertuples()],
+    limits=(-3, 3),
+)
+show_figure(
+    figure,
+    alt="The test slices with the lowest Dice; true mask solid, predicted mask dashed.",
+    source="predictions/warm_up.parquet",
+)
+
+# %% [markdown]
+# ## What it means
+# The warm-up is the yardstick for what follows: the joint stage may not cost more than the margin that is
+# fixed in the parameters. If the mean-mask baseline came close to the network, the masks would be predictable
+# from position alone and Dice would say little about the image.
+
+# %% tags=["headline"]
+network, baseline = found["warm_up"]["pooled"], found["mean_mask"]["pooled"]
+section = {
+    "test": found["warm_up"],
+    "mean_mask": baseline,
+    "headline": [
+        {"label": "Dice, non-empty slices", "value": network["dice_nonempty"]},
+        {"label": "Empty slices falsely marked", "value": network["empty_falsely_marked"]},
+    ],
+}
+text = (
+    "After the warm-up the network outlines tumours with a Dice of {warm_up.test.pooled.dice_nonempty:full} "
+    "on non-empty test slices; the mean training mask reaches {warm_up.mean_mask.dice_nonempty}. "
+    "It marks something on {warm_up.test.pooled.empty_falsely_marked:.0%} of the empty slices."
+)
+if parameters.reference_network:
+    section["reference"] = found["reference"]
+    text += " The single-task BasicUNet reaches {warm_up.reference.pooled.dice_nonempty}."
+write_metrics(study.run.path, "warm_up", section)
+display(claim(text, study.run.metrics))
+arms_shown = {"warm_up": "warm-up", "reference": "single-task BasicUNet", "mean_mask": "mean mask"}
+bars = [
+    {"label": arms_shown[stage], "estimate": metrics["dice_nonempty"], "group": source}
+    for source in found["warm_up"]
+    for stage in arms_shown
+    if (metrics := found.get(stage, {}).get(source))
+]
+show_figure(
+    forest_plot(bars, xlabel="Dice on non-empty test slices", limits=(0, 1)),
+    alt="Dice with confidence intervals of the warm-up network and its baselines, per source and pooled.",
+    source="metrics.json#/warm_up",
+)
