@@ -77,7 +77,7 @@ def expected_calibration_error(y: ArrayLike, p: ArrayLike, n_bins: int = N_BINS)
 
 
 def reliability_table(y: ArrayLike, p: ArrayLike, n_bins: int = N_BINS, level: float = 0.95) -> pd.DataFrame:
-    """One row per bin: n, p_min, p_max, mean_predicted, observed, low, high (Wilson, rows as independent)."""
+    """One row per bin: count, p_min, p_max, predicted, observed, low, high (Wilson, rows as independent)."""
     rows = pd.DataFrame(
         {"y": np.asarray(y), "p": np.asarray(p, dtype=float), "bin": equal_mass_bins(p, n_bins)}
     )
@@ -85,8 +85,8 @@ def reliability_table(y: ArrayLike, p: ArrayLike, n_bins: int = N_BINS, level: f
     for number, part in rows.groupby("bin"):
         interval = stats.binomtest(int(part["y"].sum()), len(part)).proportion_ci(level, method="wilson")
         found.append(
-            {"bin": number, "n": len(part), "p_min": part["p"].min(), "p_max": part["p"].max(),
-             "mean_predicted": part["p"].mean(), "observed": part["y"].mean(),
+            {"bin": number, "count": len(part), "p_min": part["p"].min(), "p_max": part["p"].max(),
+             "predicted": part["p"].mean(), "observed": part["y"].mean(),
              "low": interval.low, "high": interval.high}
         )  # fmt: skip
     return pd.DataFrame(found)

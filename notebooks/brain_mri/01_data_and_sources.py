@@ -1,3 +1,11 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
 # %% [markdown]
 # # Brain MRI: what the sources hold
 #
@@ -62,7 +70,7 @@ show_table(by_source, source="slices.parquet", caption="Slices by source")
 # %%
 rng = np.random.default_rng(parameters.seed)
 shown = []
-for (source, cls), rows in slices.groupby(["source", "cls"], sort=False):
+for _, rows in slices.groupby(["source", "cls"], sort=False):
     shown += list(rng.choice(rows["id"], size=min(4, len(rows)), replace=False))
 rows = slices.set_index("id").loc[shown].sort_values(["source", "cls"], ascending=[True, False])
 samples = study.samples(list(rows.index))

@@ -1,3 +1,11 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
 # %% [markdown]
 # # Brain MRI: a head on frozen features
 #
@@ -36,7 +44,6 @@ parameters = read_parameters("brain_mri", globals())
 # normalisation statistics too: otherwise the segmentation would drift although no weight moves.
 
 # %%
-import numpy as np
 import pandas as pd
 import torch
 from mtl.evaluation.brain_mri import by_stage_and_source, classification_table
