@@ -119,7 +119,7 @@ def report(
     run_directory: Annotated[Path, typer.Argument(help="outputs/<study>/<run>")],
 ) -> None:
     """Render a run's reports and the gallery again, and check them; exit 1 if something is wrong."""
-    from mtl.reporting.check import check_run, problems_text
+    from mtl.reporting.check import check_run
     from mtl.reporting.gallery import write_gallery
     from mtl.reporting.html import export_report
 
@@ -130,8 +130,8 @@ def report(
     for notebook in notebooks:
         typer.echo(export_report(notebook, run_directory / "reports" / f"{notebook.stem}.html"))
     typer.echo(write_gallery(run_directory.resolve().parent.parent))
-    problems = {name: found for name, found in check_run(run_directory).items() if found}
-    typer.echo(problems_text(problems) or "no problems found")
+    problems = [f"{name}: {problem}" for name, found in check_run(run_directory).items() for problem in found]
+    typer.echo("\n".join(problems) or "no problems found")
     raise typer.Exit(1 if problems else 0)
 
 
@@ -167,6 +167,9 @@ def main() -> None:
     except MtlError as error:
         typer.echo(f"mtl: {error}", err=True)
         sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("mtl: interrupted; the same command goes on from here", err=True)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

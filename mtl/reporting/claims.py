@@ -99,15 +99,20 @@ def _format_estimate(estimate: Mapping[str, Any], style: str) -> str:
     write: Callable[[float], str] = lambda x: format(x, style if style.startswith(".") else f".{digits}f")  # noqa: E731
     if low is None or high is None or style == "value":
         return write(value)
-    units = f", {estimate['n']} {estimate.get('unit') or 'units'}" if style == "full" else ""
+    units = f", {_counted(estimate['n'], estimate.get('unit') or 'unit')}" if style == "full" else ""
     return f"{write(value)} (95 % CI {write(low)} to {write(high)}{units})"
+
+
+def _counted(n: int, unit: str) -> str:
+    return f"{n:,} {unit}" if n == 1 or unit.endswith("s") else f"{n:,} {unit}s"
 
 
 def _digits_for_interval(value: float, low: float | None, high: float | None) -> int:
     """Two decimals, or as many as keep the ends of the interval apart."""
     if low is None or high is None or high <= low:
         return 2 if abs(value) < 10 else 1
-    return int(min(6, max(0, math.ceil(-math.log10(high - low)) + 1)))
+    fewest = 2 if abs(value) < 10 else 0
+    return int(min(6, max(fewest, math.ceil(-math.log10(high - low)) + 1)))
 
 
 def _number(value: int | float) -> str:
@@ -223,4 +228,18 @@ def _cell(value: Any) -> str:
         value = value.item()
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
-    return html.escape(format_figure(value) if isinstance(value, Mapping | int | float) else str(value))
+    if isinstance(value, Mapping):
+        return _estimate_cell(value)
+    return html.escape(format_figure(value) if isinstance(value, int | float) else str(value))
+
+
+def _estimate_cell(estimate: Mapping[str, Any]) -> str:
+    """The value, and its interval small below it, so that a table of estimates stays narrow."""
+    value, low, high = (estimate.get(key) for key in ("value", "low", "high"))
+    if value is None:
+        return f'<span title="{html.escape(estimate.get("reason", "not defined"))}">–</span>'
+    digits = min(_digits_for_interval(value, low, high), 3)
+    if low is None or high is None:
+        return f"{value:.{digits}f}"
+    interval = f"{low:.{digits}f} to {high:.{digits}f}"
+    return f'{value:.{digits}f}<br><small style="color:#55606b;white-space:nowrap">{interval}</small>'

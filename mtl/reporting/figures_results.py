@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mtl.reporting.claims import format_figure
 from mtl.reporting.figures import PALETTE
@@ -119,6 +120,7 @@ def training_curves(
             mean = history.groupby(x)[name].mean()
             axis.plot(mean.index, mean, color=colour, label=name, marker=MARKERS[index], markersize=3.5)
         axis.set(title=title, xlabel=x.capitalize())
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(names) > 1:
             axis.legend()
     return figure
@@ -134,7 +136,7 @@ def cosine_heatmap(
     """
     tasks = list(cosine.columns)
     values = cosine.to_numpy(dtype=float)
-    figure, axis = plt.subplots(figsize=(1.7 + 0.95 * len(tasks), 1.2 + 0.85 * len(tasks)))
+    figure, axis = plt.subplots(figsize=(2.6 + 1.05 * len(tasks), 1.3 + 0.95 * len(tasks)))
     drawn = axis.imshow(values, cmap="RdBu", vmin=-1, vmax=1)
     for (row, column), value in np.ndenumerate(values):
         colour = "white" if abs(value) > 0.6 else "#1a2027"

@@ -206,7 +206,8 @@ class StageTrainer:
         scores = self.fabric.broadcast(scores)
         if self.stage.selection not in scores:
             raise TrainingError(
-                f"stage {self.stage.name!r} selects by {self.stage.selection!r}; validation gives {sorted(scores)}"
+                f"stage {self.stage.name!r} selects by {self.stage.selection!r}; "
+                f"validation gives {sorted(scores)}"
             )
         scalars = {f"train/loss/{name}": value for name, value in means.items()}
         scalars |= {f"train/weight/{task}": value for task, value in self.balancer.current_weights().items()}
@@ -256,7 +257,7 @@ class StageTrainer:
         self.history.close()
         if self.best["model"] is None:
             raise TrainingError(
-                f"stage {self.stage.name!r}: the score {self.stage.selection!r} was never a number on validation"
+                f"stage {self.stage.name!r}: score {self.stage.selection!r} was never a number on validation"
             )
         if self.fabric.is_global_zero:
             save_model(self.model, self.folder / "last", self.card)

@@ -1,4 +1,4 @@
-"""The folder of a finished stage: ``best/``, ``last/``, ``history.parquet``, ``gradients.parquet``, ``stage.json``.
+"""What a finished stage leaves: ``best/``, ``last/``, two tables and ``stage.json``.
 
 ``stage.json`` is written last: where it stands, the stage is finished.
 """

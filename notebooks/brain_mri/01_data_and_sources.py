@@ -79,7 +79,7 @@ figure = image_grid(
     titles=[f"{s['source']}, {'tumour' if s['cls'] else 'no tumour'}" for s in samples],
     overlays=[None if s["mask"] is None else s["mask"][0].numpy() for s in samples],
     ncols=4,
-    limits=(-3, 3),
+    limits=(-2, 4),
 )
 show_figure(
     figure,
@@ -187,7 +187,11 @@ rows = [
 # telling sources apart. That is why every later table has a row per source beside the pooled one. The
 # concern would be unfounded if the source alone scored at chance on the mixed test part.
 
-# %% tags=["headline"]
+# %% [markdown]
+# ## Results
+# The figures of this notebook go to `metrics.json`; the answer reads them from there.
+
+# %%
 n_slices, n_groups = len(slices), slices["group"].nunique()
 write_metrics(
     study.run.path,
@@ -209,6 +213,12 @@ write_metrics(
         ],
     },
 )
+
+# %% [markdown]
+# ## Answer
+# The answer, as it stands at the top of the report.
+
+# %% tags=["headline"]
 display(
     claim(
         "**Without looking at the brain**, the source alone reaches a ROC-AUC of "

@@ -110,9 +110,15 @@ if not study.run.predictions("baselines").exists():
 predictions = study.read_predictions([*arms, "baselines"])
 table = segmentation_table(predictions, n_resamples=parameters.n_bootstrap, seed=parameters.seed)
 found = by_stage_and_source(table)
-wanted = ["dice_nonempty", "iou_nonempty", "hd95", "hd95_undefined", "empty_falsely_marked"]
+wanted = {
+    "dice_nonempty": "Dice",
+    "iou_nonempty": "IoU",
+    "hd95": "HD95 (px)",
+    "hd95_undefined": "nothing found",
+    "empty_falsely_marked": "empty falsely marked",
+}
 rows = [
-    {"stage": stage, "source": source, **{name: metrics[name] for name in wanted}}
+    {"stage": stage, "source": source, **{label: metrics[name] for name, label in wanted.items()}}
     for stage, sources in found.items()
     for source, metrics in sources.items()
 ]
@@ -144,7 +150,7 @@ figure = image_grid(
     [truth[name]["image"][0].numpy() for name in drawn["id"]],
     titles=[f"{row.source}, Dice {row.dice:.2f}" for row in drawn.itertuples()],
     overlays=[[truth[row.id]["mask"][0].numpy(), row.mask > 0.5] for row in drawn.itertuples()],
-    limits=(-3, 3),
+    limits=(-2, 4),
 )
 show_figure(
     figure,
@@ -158,7 +164,11 @@ show_figure(
 # fixed in the parameters. If the mean-mask baseline came close to the network, the masks would be predictable
 # from position alone and Dice would say little about the image.
 
-# %% tags=["headline"]
+# %% [markdown]
+# ## Results
+# The figures of this notebook go to `metrics.json`; the answer reads them from there.
+
+# %%
 network, baseline = found["warm_up"]["pooled"], found["mean_mask"]["pooled"]
 section = {
     "test": found["warm_up"],
@@ -177,6 +187,12 @@ if parameters.reference_network:
     section["reference"] = found["reference"]
     text += " The single-task BasicUNet reaches {warm_up.reference.pooled.dice_nonempty}."
 write_metrics(study.run.path, "warm_up", section)
+
+# %% [markdown]
+# ## Answer
+# The answer, as it stands at the top of the report.
+
+# %% tags=["headline"]
 display(claim(text, study.run.metrics))
 arms_shown = {"warm_up": "warm-up", "reference": "single-task BasicUNet", "mean_mask": "mean mask"}
 bars = [

@@ -55,6 +55,12 @@ from mtl.studies.brain_mri.study import BrainMriStudy
 
 use_report_style()
 study = BrainMriStudy(parameters)
+
+# %% [markdown]
+# ## Training
+# The best epoch is the one with the highest balanced accuracy on validation.
+
+# %%
 results = study.train("head")
 history = pd.concat([result.history.assign(fold=fold) for fold, result in enumerate(results)])
 curves = history.pivot_table(index=["fold", "epoch"], columns="key", values="value").reset_index()
@@ -102,9 +108,15 @@ study.write_test_predictions("head")
 predictions = study.read_predictions(["head", "warm_up", "baselines"])
 table = classification_table(predictions, n_resamples=parameters.n_bootstrap, seed=parameters.seed)
 found = by_stage_and_source(table)
-wanted = ["roc_auc", "balanced_accuracy", "recall", "specificity", "precision", "accuracy", "mcc"]
+wanted = {
+    "roc_auc": "ROC-AUC",
+    "balanced_accuracy": "balanced accuracy",
+    "recall": "recall",
+    "specificity": "specificity",
+    "mcc": "MCC",
+}
 rows = [
-    {"stage": stage, "source": source, **{name: metrics[name] for name in wanted}}
+    {"stage": stage, "source": source, **{label: metrics[name] for name, label in wanted.items()}}
     for stage, sources in found.items()
     for source, metrics in sources.items()
 ]
@@ -132,7 +144,7 @@ figure = image_grid(
         f"{'tumour' if row.cls else 'no tumour'}, p = {row.tumor_prob:.2f}" for row in errors.itertuples()
     ],
     overlays=[None if s["mask"] is None else s["mask"][0].numpy() for s in samples],
-    limits=(-3, 3),
+    limits=(-2, 4),
 )
 show_figure(
     figure,
@@ -146,7 +158,11 @@ show_figure(
 # it on mixed sources but not within any source has learned to tell the sources apart. The within-source
 # figure (pairs of the same source only) is the one to trust.
 
-# %% tags=["headline"]
+# %% [markdown]
+# ## Results
+# The figures of this notebook go to `metrics.json`; the answer reads them from there.
+
+# %%
 section = {
     "test": found["head"],
     "segmentation_opinion": found["warm_up"],
@@ -158,6 +174,12 @@ section = {
     ],
 }
 write_metrics(study.run.path, "head", section)
+
+# %% [markdown]
+# ## Answer
+# The answer, as it stands at the top of the report.
+
+# %% tags=["headline"]
 display(
     claim(
         "On frozen segmentation features the head reaches a ROC-AUC of {head.test.pooled.roc_auc:full} on mixed "

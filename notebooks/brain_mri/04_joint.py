@@ -113,19 +113,20 @@ show_figure(
 pairs = pd.concat([s.pairs.assign(fold=fold + 1) for fold, s in summaries.items()])
 tasks = pd.concat([s.tasks.assign(fold=fold + 1) for fold, s in summaries.items()])
 last = pairs[(pairs["block"] == "all") & (pairs["step"] == pairs.groupby("fold")["step"].transform("max"))]
-columns = [
-    "fold",
-    "step",
-    "cosine",
-    "lower95",
-    "upper95",
-    "corrected_cosine",
-    "conflict_rate",
-    "magnitude_similarity",
-    "verdict",
+rows = [
+    {
+        "fold": row.fold,
+        "step": row.step,
+        "cosine": {"value": row.cosine, "low": row.lower95, "high": row.upper95},
+        "without noise": row.corrected_cosine,
+        "conflict rate": row.conflict_rate,
+        "magnitude similarity": row.magnitude_similarity,
+        "verdict": row.verdict,
+    }
+    for row in last.itertuples()
 ]
 show_table(
-    last[columns].rename(columns=lambda name: name.replace("_", " ")),
+    pd.DataFrame(rows),
     source="checkpoints/*/joint/gradients.parquet",
     caption="Segmentation against classification, whole encoder, last probe",
     index=False,
@@ -168,12 +169,17 @@ predictions = study.write_test_predictions("joint")
 settings = {"n_resamples": parameters.n_bootstrap, "seed": parameters.seed}
 classified = by_stage_and_source(classification_table(predictions, **settings))["joint"]
 segmented = by_stage_and_source(segmentation_table(predictions, **settings))["joint"]
-wanted = ["roc_auc", "balanced_accuracy", "recall", "specificity"]
+wanted = {
+    "roc_auc": "ROC-AUC",
+    "balanced_accuracy": "balanced accuracy",
+    "recall": "recall",
+    "specificity": "specificity",
+}
 rows = [
     {
         "source": source,
-        **{name: metrics[name] for name in wanted},
-        "dice": segmented.get(source, {}).get("dice_nonempty"),
+        **{label: metrics[name] for name, label in wanted.items()},
+        "Dice": segmented.get(source, {}).get("dice_nonempty"),
     }
     for source, metrics in classified.items()
 ]
@@ -190,7 +196,11 @@ show_table(
 # balancer built against conflict then has nothing to repair. The reading would change if the corrected
 # cosine were clearly negative in some level, or if one task's update share fell below zero.
 
-# %% tags=["headline"]
+# %% [markdown]
+# ## Results
+# The figures of this notebook go to `metrics.json`; the answer reads them from there.
+
+# %%
 end = tasks[(tasks["block"] == "all") & (tasks["step"] == tasks.groupby("fold")["step"].transform("max"))]
 share = end.groupby("task")["update_share"].mean()
 section = {
@@ -210,6 +220,12 @@ section = {
     ],
 }
 write_metrics(study.run.path, "joint", section)
+
+# %% [markdown]
+# ## Answer
+# The answer, as it stands at the top of the report.
+
+# %% tags=["headline"]
 display(
     claim(
         "At the end of joint training the two tasks' gradients have a mean cosine of {joint.gradients.cosine:.2f} over "

@@ -34,10 +34,7 @@ from mtl.studies.parameters import read_parameters
 parameters = read_parameters("brain_mri", globals())
 
 # %% [markdown]
-# ## One test set for all
-# The predictions of every stage carry the hash of the test set they were made on; a comparison across
-# different hashes is refused. The unit is the group (patient or near-duplicate group): slices of one group are
-# resampled together. A slice that several folds test is averaged first, so that it counts once.
+# The tools of this notebook: tables, comparisons and figures, all computed from the saved predictions.
 
 # %%
 import pandas as pd
@@ -54,8 +51,16 @@ from mtl.reporting.claims import claim, reference, show_table
 from mtl.reporting.figures import image_grid, show_figure, use_report_style
 from mtl.reporting.figures_results import forest_plot, reliability_plot
 from mtl.reporting.metrics_file import write_metrics
+from mtl.studies.brain_mri.published import published_rows
 from mtl.studies.brain_mri.study import BrainMriStudy
 
+# %% [markdown]
+# ## One test set for all
+# The predictions of every stage carry the hash of the test set they were made on; a comparison across
+# different hashes is refused. The unit is the group (patient or near-duplicate group): slices of one group are
+# resampled together. A slice that several folds test is averaged first, so that it counts once.
+
+# %%
 use_report_style()
 study = BrainMriStudy(parameters)
 stages = ["warm_up", "head", "joint"]
@@ -169,6 +174,11 @@ if "reference" in arms:
         two, "dice_nonempty", parameters.dice_margin, pairs=[("reference", "joint")], **settings
     )
     compared = pd.concat([compared, extra], ignore_index=True)
+
+# %% [markdown]
+# Read the verdict first, then the interval that it rests on.
+
+# %%
 shown = compared.assign(comparison=compared["second"] + " - " + compared["first"])
 columns = [
     "metric",
@@ -233,7 +243,7 @@ figure = image_grid(
     [samples[name]["image"][0].numpy() for name in drawn["id"]],
     titles=[f"{row.source}, Dice {row.dice:.2f}" for row in drawn.itertuples()],
     overlays=[[samples[row.id]["mask"][0].numpy(), row.mask > 0.5] for row in drawn.itertuples()],
-    limits=(-3, 3),
+    limits=(-2, 4),
 )
 show_figure(
     figure,
@@ -260,7 +270,7 @@ figure = image_grid(
         for row in wrong.itertuples()
     ],
     overlays=[None if s["mask"] is None else s["mask"][0].numpy() for s in samples],
-    limits=(-3, 3),
+    limits=(-2, 4),
 )
 show_figure(
     figure, alt="Most confident wrong answers of the joint stage.", source="predictions/joint.parquet"
@@ -292,10 +302,10 @@ for key in (
 # The answer below would be wrong if the within-source figures fell to chance while the pooled ones stood.
 
 # %% [markdown]
-# ## Executive summary
+# ## Results
 # The figures of all stages go to `metrics.json`; the published rows are what the README's table is made of.
 
-# %% tags=["headline"]
+# %%
 dice = compared[(compared["metric"] == "dice_nonempty") & (compared["first"] == "warm_up")].iloc[0]
 auc = compared[(compared["metric"] == "roc_auc") & (compared["first"] == "head")].iloc[0]
 differences = {
@@ -314,7 +324,23 @@ section = {
     ],
 }
 write_metrics(study.run.path, "evaluation", section)
-write_metrics(study.run.path, "published", study.published(classified, segmented))
+write_metrics(study.run.path, "published", published_rows(parameters, classified, segmented))
+
+# %% [markdown]
+# The picture of the answer: each stage beside what can be had without a network.
+
+# %%
+bars = [
+    {"label": stage.replace("_", "-"), "estimate": classified[stage][source]["roc_auc"], "group": source}
+    for source in classified["joint"]
+    for stage in [*stages, "histogram", "source_only"]
+]
+
+# %% [markdown]
+# ## Executive summary
+# In short, as it stands at the top of the report:
+
+# %% tags=["headline"]
 display(
     claim(
         "The joint network classifies with a ROC-AUC of {evaluation.classification.joint.pooled.roc_auc:full} on mixed "
@@ -325,11 +351,6 @@ display(
         study.run.metrics,
     )
 )
-bars = [
-    {"label": stage.replace("_", "-"), "estimate": classified[stage][source]["roc_auc"], "group": source}
-    for source in classified["joint"]
-    for stage in [*stages, "histogram", "source_only"]
-]
 show_figure(
     forest_plot(bars, xlabel="ROC-AUC on the frozen test set", reference=0.5, reference_label="chance"),
     alt="ROC-AUC with intervals of the three stages and two baselines, per source and pooled.",

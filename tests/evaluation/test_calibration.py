@@ -81,7 +81,9 @@ def test_reliability_table_agrees_with_ece_and_wilson() -> None:
     p = rng.random(200)
     y = (rng.random(200) < p).astype(int)
     table = reliability_table(y, p)
-    assert table["count"].sum() == 200 and (table["p_max"].to_numpy()[:-1] < table["p_min"].to_numpy()[1:]).all()
+    assert (
+        table["count"].sum() == 200 and (table["p_max"].to_numpy()[:-1] < table["p_min"].to_numpy()[1:]).all()
+    )
     gap = (table["count"] / 200 * (table["observed"] - table["predicted"]).abs()).sum()
     assert gap == pytest.approx(expected_calibration_error(y, p))
     row, z = table.iloc[3], 1.959964

@@ -24,7 +24,16 @@ def run(command: list[str]) -> None:
 def test_two_ranks_equal_one_process(tmp_path, balancer):
     one, two = tmp_path / "one.pt", tmp_path / "two.pt"
     run([sys.executable, str(SCRIPT), str(one), balancer])
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "--local-addr", "127.0.0.1"]
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--standalone",
+        "--local-addr",
+        "127.0.0.1",
+    ]
     run([*torchrun, str(SCRIPT), str(two), balancer])
     alone, ranks = (torch.load(path, weights_only=True) for path in (one, two))
     assert (

@@ -21,7 +21,9 @@ def open_dataset(parameters: BrainMriParameters) -> MultiSourceDataset:
     p = parameters
     if p.data_root:
         # extend_groups: groups given with a data set may miss copies (two of the Kaggle set do).
-        sources = open_sources(project_path(p.data_root), min_tumor_pixels=p.min_tumor_pixels, extend_groups=True)
+        sources = open_sources(
+            project_path(p.data_root), min_tumor_pixels=p.min_tumor_pixels, extend_groups=True
+        )
     else:
         phantom = BrainPhantom(
             n_patients=p.phantom_patients,

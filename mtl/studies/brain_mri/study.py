@@ -46,10 +46,6 @@ _NOT_TRAINING = {
     "n_bootstrap", "dice_margin", "auc_margin",
 }  # fmt: skip
 _EVALUATION_BATCH = 32
-_PUBLISHED_CLASSIFICATION = {
-    "roc_auc": "ROC-AUC", "balanced_accuracy": "balanced accuracy", "specificity": "specificity",
-}  # fmt: skip
-_PUBLISHED_SEGMENTATION = {"dice_nonempty": "Dice, non-empty"}
 
 
 class BrainMriStudy:
@@ -284,22 +280,6 @@ class BrainMriStudy:
                     f"predictions of {name!r} were made on another test set: run its notebook again"
                 )
         return pd.concat(tables, ignore_index=True)
-
-    def published(self, classified: Mapping, segmented: Mapping) -> dict:
-        """Title and rows of the README's table: every trained stage and source, with the baselines' AUC."""
-        kind = "real slices" if self.parameters.data_root else "phantoms"
-        rows = [
-            {"stage": stage, "source": source, "metric": label, "estimate": metrics[name]}
-            for results, names in (
-                (classified, _PUBLISHED_CLASSIFICATION),
-                (segmented, _PUBLISHED_SEGMENTATION),
-            )
-            for stage, sources in results.items()
-            for source, metrics in sources.items()
-            for name, label in names.items()
-            if metrics[name].value is not None
-        ]
-        return {"title": f"Brain MRI, {kind}", "rows": rows}
 
 
 def _encoder_level(parameter: str) -> str:

@@ -1,0 +1,115 @@
+"""Every notebook runs at smoke size, leaves a flawless report, and is not run again without need."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mtl.reporting.check import check_run
+from mtl.studies import STUDIES
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def mtl_run(study: str, outputs: Path, *options: str) -> subprocess.CompletedProcess:
+    command = [
+        sys.executable,
+        "-m",
+        "mtl.cli",
+        "run",
+        study,
+        "--params",
+        "smoke",
+        "-p",
+        f"output_root={outputs}",
+    ]
+    return subprocess.run([*command, *options], capture_output=True, text=True, timeout=800, cwd=ROOT)
+
+
+@pytest.fixture(scope="session")
+def smoke_runs(tmp_path_factory) -> dict[str, tuple[Path, subprocess.CompletedProcess]]:
+    outputs = tmp_path_factory.mktemp("outputs")
+    return {study: (outputs / study / "smoke", mtl_run(study, outputs)) for study in STUDIES}
+
+
+@pytest.mark.notebooks
+@pytest.mark.parametrize("study", STUDIES)
+def test_all_notebooks_of_a_study_run(smoke_runs, study):
+    run, done = smoke_runs[study]
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    names = {path.stem for path in (ROOT / "notebooks" / study).glob("*.ipynb")}
+    assert {path.stem for path in (run / "reports").glob("*.html")} == names
+    record = json.loads((run / "run.json").read_text())
+    assert {entry["status"] for entry in record["notebooks"].values()} == {"ok"}
+
+
+@pytest.mark.notebooks
+@pytest.mark.parametrize("study", STUDIES)
+def test_reports_are_flawless(smoke_runs, study):
+    assert check_run(smoke_runs[study][0]) == {}
+
+
+@pytest.mark.notebooks
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_run_leaves_everything_that_its_numbers_come_from(smoke_runs, study):
+    run = smoke_runs[study][0]
+    provenance = json.loads((run / "provenance.json").read_text())
+    needed = {"parameters", "seed", "packages", "git_commit", "data_fingerprint", "hardware", "environment"}
+    assert needed <= provenance.keys()
+    assert json.loads((run / "metrics.json").read_text())
+    assert list((run / "predictions").glob("*.parquet")) and list((run / "tensorboard").rglob("events*"))
+    assert (run.parent.parent / "index.html").exists()
+
+
+@pytest.mark.notebooks
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_second_call_runs_nothing(smoke_runs, study):
+    run = smoke_runs[study][0]
+    executed = {path: path.stat().st_mtime_ns for path in (run / "notebooks").glob("*.ipynb")}
+    again = mtl_run(study, run.parent.parent)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert {path: path.stat().st_mtime_ns for path in (run / "notebooks").glob("*.ipynb")} == executed
+
+
+def papermill(study: str, notebook: str, out: Path, *options: str) -> subprocess.CompletedProcess:
+    source = next((ROOT / "notebooks" / study).glob(f"{notebook}*.ipynb"))
+    command = [sys.executable, "-m", "papermill", str(source), str(out), "--no-progress-bar", *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)
+
+
+@pytest.mark.notebooks
+def test_raw_papermill_runs_a_notebook_with_a_parameter_file(tmp_path):
+    out = tmp_path / "out.ipynb"
+    options = [
+        "-f",
+        "params/brain_mri/smoke.yaml",
+        "-p",
+        "output_root",
+        str(tmp_path),
+        "-p",
+        "augment",
+        "false",
+    ]
+    done = papermill("brain_mri", "01", out, *options)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "brain_mri" / "smoke" / "metrics.json").read_text())["data_and_sources"]
+
+
+@pytest.mark.notebooks
+def test_raw_papermill_refuses_an_unknown_parameter_by_name(tmp_path):
+    done = papermill("brain_mri", "01", tmp_path / "out.ipynb", "-p", "image_sise", "64")
+    assert done.returncode != 0
+    assert "unknown parameter 'image_sise'; did you mean 'image_size'?" in done.stderr
+
+
+@pytest.mark.notebooks
+def test_a_notebook_without_its_forerunner_names_it(tmp_path):
+    options = ["-f", "params/brain_mri/smoke.yaml", "-p", "output_root", str(tmp_path)]
+    done = papermill("brain_mri", "03", tmp_path / "out.ipynb", *options)
+    assert done.returncode != 0
+    assert "run notebook 02_warm_up first" in done.stderr
