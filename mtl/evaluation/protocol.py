@@ -115,7 +115,7 @@ def _few_units(metrics: Mapping[str, Estimate], min_units: int) -> Alarm | None:
     few = {name: estimate for name, estimate in metrics.items() if estimate.n < min_units}
     if not few:
         return None
-    listed = ", ".join(f"{name} ({estimate.n} {estimate.unit})" for name, estimate in few.items())
+    listed = ", ".join(f"{name} ({estimate.n} {estimate.unit}s)" for name, estimate in few.items())
     return Alarm("few_units", f"fewer than {min_units} units behind {listed}")
 
 

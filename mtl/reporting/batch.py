@@ -27,6 +27,7 @@ from mtl.reporting.status import (
     notebook_status,
     now,
     owned_run,
+    training_progress,
     update_notebook,
 )
 
@@ -225,6 +226,7 @@ class Batch:
 
     def tell(self, kind: str, job: NotebookJob | None = None) -> None:
         running = [(j, e) for j in self.stale if (e := notebook_status(j)).get("status") == "running"]
+        running = [(j, {**entry, "training": training_progress(j)}) for j, entry in running]
         waiting = [
             j for j in self.stale if self.seen[j.key] == "waiting" and j not in [r for r, _ in running]
         ]

@@ -22,6 +22,7 @@ from jupyter_client import AsyncKernelManager
 from mtl.files import file_lock
 from mtl.reporting.kernel_environment import kernel_environment
 from mtl.reporting.status import BAD, NotebookJob, notebook_status, now, this_process, update_notebook
+from mtl.training.progress import HEARTBEAT_VARIABLE
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 EXCERPT_LINES = 8
@@ -124,6 +125,8 @@ def execute_notebook(
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # all it has to say goes into the record
     progress = CellProgress(job)
+    job.heartbeat.unlink(missing_ok=True)
+    environment = {**environment, HEARTBEAT_VARIABLE: str(job.heartbeat)}
     with job.log.open("w") as log:
         fields = {"variables": environment, "started": [], "printed": log}
         manager = type("JobKernelManager", (OwnedKernelManager,), fields)
@@ -143,6 +146,7 @@ def execute_notebook(
             said = {"ename": type(error).__name__, "evalue": plain(str(error))}
             return {"status": status, **progress.where(), **said}
         finally:
+            job.heartbeat.unlink(missing_ok=True)
             for kernel in manager.started:
                 end_group(kernel)
     return None

@@ -167,7 +167,11 @@ def _eta(event: BatchEvent) -> str:
 
 
 def _cell(entry: dict[str, Any]) -> str:
-    return f" (cell {entry['cell']} of {entry['cells']})" if "cell" in entry and "cells" in entry else ""
+    where = f"cell {entry['cell']} of {entry['cells']}" if "cell" in entry and "cells" in entry else ""
+    training = entry.get("training")
+    step = f"{training['label']}: step {training['done']} of {training['total']}" if training else ""
+    said = ", ".join(text for text in (where, step) if text)
+    return f" ({said})" if said else ""
 
 
 def _first_line(text: str) -> str:

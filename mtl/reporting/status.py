@@ -53,6 +53,11 @@ class NotebookJob:
         return self.run_directory / "notebooks" / f"{self.name}.log"
 
     @property
+    def heartbeat(self) -> Path:
+        """Where training within the notebook says how far it is (see ``mtl.training.progress``)."""
+        return self.run_directory / "notebooks" / f"{self.name}.progress.json"
+
+    @property
     def report(self) -> Path:
         return self.run_directory / "reports" / f"{self.name}.html"
 
@@ -78,6 +83,11 @@ def read_status(run_directory: str | Path) -> dict[str, Any]:
 def notebook_status(job: NotebookJob) -> dict[str, Any]:
     """The entry of one notebook, empty where there is none."""
     return read_status(job.run_directory)["notebooks"].get(job.name, {})
+
+
+def training_progress(job: NotebookJob) -> dict[str, Any]:
+    """``{"label", "done", "total"}`` of the training that runs in a notebook now; empty without one."""
+    return read_json(job.heartbeat) if job.heartbeat.exists() else {}
 
 
 @contextlib.contextmanager

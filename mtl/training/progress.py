@@ -46,5 +46,7 @@ class StageProgress:
             write_json(self._heartbeat, {"label": self.label, "done": self.done, "total": self.total})
 
     def close(self) -> None:
-        """Remove the bar."""
+        """Remove the bar and the heartbeat."""
         self._bar.close()
+        if self._heartbeat is not None:
+            self._heartbeat.unlink(missing_ok=True)

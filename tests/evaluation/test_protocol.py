@@ -75,7 +75,7 @@ def test_messages_carry_the_figures() -> None:
     messages = {alarm.code: alarm.message for alarm in found}
     assert "roc_auc 0.430" in messages["auc_below_half"]
     assert messages["constant_prediction"] == "every case gets the same score"
-    assert messages["few_units"].endswith("roc_auc (12 patient)")
+    assert messages["few_units"].endswith("roc_auc (12 patients)")
     assert messages["undefined"] == "no value for mcc (why)"
 
 
