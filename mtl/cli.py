@@ -80,7 +80,12 @@ def train(
     from mtl.studies import study_class
 
     assembled = study_class(study)(load_parameters(study, params, parse_overrides(overrides)))
-    for stage in [name.strip() for name in stages.split(",") if name.strip()] or assembled.training_order():
+    order = assembled.training_order()
+    wanted = [name.strip() for name in stages.split(",") if name.strip()]
+    for stage in wanted:
+        if stage not in order:
+            raise ParameterError(f"--stages: unknown stage {stage!r}; there is {', '.join(order)}")
+    for stage in wanted or order:
         for result in assembled.train(stage):
             if assembled.fabric.is_global_zero:
                 typer.echo(f"{result.folder}: best epoch {result.best_epoch}, score {result.best_score:.4f}")
@@ -156,7 +161,12 @@ def parse_overrides(pairs: list[str] | None) -> dict[str, Any]:
         name, separator, text = pair.partition("=")
         if not separator or not name:
             raise ParameterError(f"-p {pair!r}: name=value is expected")
-        values[name] = yaml.safe_load(text) if text else ""
+        try:
+            values[name] = yaml.safe_load(text) if text else ""
+        except yaml.YAMLError as error:
+            raise ParameterError(
+                f"-p {pair!r}: {text!r} cannot be read as a number, true/false or text"
+            ) from error
     return values
 
 
@@ -167,9 +177,10 @@ def main() -> None:
     except MtlError as error:
         typer.echo(f"mtl: {error}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("mtl: interrupted; the same command goes on from here", err=True)
-        sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == 130:  # what typer makes of Ctrl-C
+            typer.echo("mtl: interrupted; the same command goes on from here", err=True)
+        raise
 
 
 if __name__ == "__main__":

@@ -91,6 +91,8 @@ def load_model(model_class: type[Model], folder: str | os.PathLike) -> Model:
 
 def save_training_state(path: Path, state: Mapping[str, Any]) -> None:
     """Replace ``path`` with ``state`` (tensors and plain Python values only)."""
+    for half in path.parent.glob(f".{path.name}.*.part"):  # of a process that was killed while writing
+        half.unlink(missing_ok=True)
     with atomic_path(path) as temporary:
         torch.save(dict(state), temporary)
 

@@ -26,7 +26,8 @@ def adopt(file: Path, folder: Path, image_size: int = 256) -> dict[str, int]:
         The inferred arguments of ``MultiTaskModel``.
 
     Raises:
-        CheckpointError: not a state dict, one of another model (the tensor is named), or ``folder`` exists.
+        CheckpointError: not a state dict, one of another model (the tensor is named), or ``folder``
+            exists or cannot be written.
     """
     if folder.exists():
         raise CheckpointError(f"{folder} exists already; name another with --out")
@@ -39,5 +40,10 @@ def adopt(file: Path, folder: Path, image_size: int = 256) -> dict[str, int]:
     model = MultiTaskModel(**arguments, image_size=image_size, normalisation=normalisation)
     model.load_state_dict(state)
     said = ", ".join(f"{name}={value}" for name, value in arguments.items())
-    save_model(model, folder, _CARD.format(name=file.name, arguments=said))
+    try:
+        save_model(model, folder, _CARD.format(name=file.name, arguments=said))
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder}: cannot be written ({error.strerror}); name another with --out"
+        ) from error
     return arguments

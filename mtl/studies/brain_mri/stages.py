@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mtl.studies.brain_mri.objective import CLASSIFICATION, SEGMENTATION
 from mtl.studies.brain_mri.parameters import BrainMriParameters
 from mtl.training.stages import Stage
@@ -14,6 +16,33 @@ NOTEBOOK = {WARM_UP: "02_warm_up", HEAD: "03_head", JOINT: "04_joint", REFERENCE
 #: Stages whose model has a segmentation, or a classification, that this stage or an earlier one trained.
 SEGMENTS = (WARM_UP, HEAD, JOINT, REFERENCE)
 CLASSIFIES = (HEAD, JOINT)
+#: Parameters that matter to these stages only; all others (but ``WITHOUT_EFFECT``) matter to every stage.
+ONLY_FOR = {
+    "warm_up_epochs": (WARM_UP, REFERENCE),
+    "warm_up_lr": (WARM_UP, REFERENCE),
+    "head_epochs": (HEAD,),
+    "head_lr": (HEAD,),
+    "label_smoothing": (HEAD, JOINT),
+    "joint_epochs": (JOINT, REFERENCE),
+    "joint_encoder_lr": (JOINT,),
+    "joint_heads_lr": (JOINT,),
+    "masked_ratio": (JOINT,),
+    "lambda_cls": (JOINT,),
+    "balancer": (JOINT,),
+    "probe_every": (JOINT,),
+    "probe_batches": (JOINT,),
+}
+#: Parameters that change where and how fast a stage trains, or what is made of it later, not its result.
+WITHOUT_EFFECT = {
+    "run", "output_root", "device", "workers", "data_root", "reference_network",
+    "n_bootstrap", "dice_margin", "auc_margin",
+}  # fmt: skip
+
+
+def relevant_parameters(stage: str, parameters: BrainMriParameters) -> dict[str, Any]:
+    """The parameters that a stage's result depends on: a change of one makes the stage stale."""
+    others = {name for name, owners in ONLY_FOR.items() if stage not in owners}
+    return parameters.model_dump(exclude=WITHOUT_EFFECT | others)
 
 
 def make_stage(name: str, parameters: BrainMriParameters, epochs: int | None = None) -> Stage:

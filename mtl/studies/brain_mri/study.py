@@ -40,11 +40,6 @@ from mtl.training.loop import StageTrainer
 from mtl.training.sampling import EpochLoader
 from mtl.training.stage_result import StageResult
 
-#: Parameters that change where and how fast a stage trains, or what is made of it later, not its result.
-_NOT_TRAINING = {
-    "run", "output_root", "device", "workers", "data_root", "reference_network",
-    "n_bootstrap", "dice_margin", "auc_margin",
-}  # fmt: skip
 _EVALUATION_BATCH = 32
 
 
@@ -125,8 +120,8 @@ class BrainMriStudy:
         model, start = self._start(stage, fold)
         loader = self._loader(stage, fold)
         settings = stages.make_stage(stage, p, self._epochs(stage, fold, loader.steps_per_epoch()))
-        kept = p.model_dump(exclude=_NOT_TRAINING)
-        context = (self.dataset.fingerprint(), self.split.hash, str(fold), json.dumps(kept), start)
+        relevant = json.dumps(stages.relevant_parameters(stage, p))
+        context = (self.dataset.fingerprint(), self.split.hash, str(fold), relevant, start)
         validation = self.split.folds[fold].validation
 
         def validate(model: nn.Module) -> Mapping[str, float]:
