@@ -86,7 +86,8 @@ def run_notebooks(
         stale = stale_jobs(ordered, force)
         register(ordered, stale)
         refresh_reports([job for job in ordered if job not in stale])
-        count = gpus or workers or max(1, min(len(stale), available_cores() // 2))
+        chains = len({job.run_directory for job in stale})  # notebooks of one run mostly wait for each other
+        count = gpus or workers or max(1, min(chains, available_cores() // 2))
         batch = Batch(ordered, stale, Estimator(stale, count), on_update or (lambda event: None))
         with galleries_kept_current(ordered):
             if stale:

@@ -92,7 +92,7 @@ def format_figure(value: Any, style: str = "") -> str:
 
 
 def _format_estimate(estimate: Mapping[str, Any], style: str) -> str:
-    value, low, high = (estimate.get(key) for key in ("value", "low", "high"))
+    value, low, high = _bounds(estimate)
     if value is None:
         return f"not defined ({estimate.get('reason', 'no reason recorded')})"
     digits = _digits_for_interval(value, low, high)
@@ -101,6 +101,12 @@ def _format_estimate(estimate: Mapping[str, Any], style: str) -> str:
         return write(value)
     units = f", {_counted(estimate['n'], estimate.get('unit') or 'unit')}" if style == "full" else ""
     return f"{write(value)} (95 % CI {write(low)} to {write(high)}{units})"
+
+
+def _bounds(estimate: Mapping[str, Any]) -> list[float | None]:
+    """Value and interval; what is NaN (a table's way to say missing) counts as not there."""
+    found = [estimate.get(key) for key in ("value", "low", "high")]
+    return [None if number is None or math.isnan(number) else number for number in found]
 
 
 def _counted(n: int, unit: str) -> str:
@@ -235,7 +241,7 @@ def _cell(value: Any) -> str:
 
 def _estimate_cell(estimate: Mapping[str, Any]) -> str:
     """The value, and its interval small below it, so that a table of estimates stays narrow."""
-    value, low, high = (estimate.get(key) for key in ("value", "low", "high"))
+    value, low, high = _bounds(estimate)
     if value is None:
         return f'<span title="{html.escape(estimate.get("reason", "not defined"))}">–</span>'
     digits = min(_digits_for_interval(value, low, high), 3)

@@ -75,7 +75,9 @@ def local_cluster(environments: list[dict[str, str]]) -> Any:
 
     options = {"nthreads": 1, "dashboard": False, "memory_limit": 0, "host": "127.0.0.1",
                "silence_logs": logging.CRITICAL}  # fmt: skip
-    scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
+    # Without a dashboard Dask serves HTTP all the same, and warns where its favourite port 8787 is taken.
+    served = {"host": "127.0.0.1", "port": 0, "dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    scheduler = {"cls": Scheduler, "options": served}
     specification = {
         index: {"cls": Nanny, "options": {**options, "env": environment, "name": index}}
         for index, environment in enumerate(environments)

@@ -14,7 +14,7 @@ from mtl.files import file_lock, read_json, write_json
 NAME = "metrics.json"
 
 
-def write_metrics(run_directory: str | Path, section: str, values: Mapping[str, Any]) -> Path:
+def write_metrics(run_directory: str | Path, section: str, values: Mapping[str, Any]) -> None:
     """Replace one section of ``<run_directory>/metrics.json``, under a lock and atomically.
 
     A figure that is not a number becomes ``{"value": null, "reason": ...}``, so that the report says
@@ -30,7 +30,6 @@ def write_metrics(run_directory: str | Path, section: str, values: Mapping[str, 
         sections = read_json(path) if path.exists() else {}
         sections[section] = plain
         write_json(path, sections)
-    return path
 
 
 def read_metrics(run_directory: str | Path, section: str | None = None) -> dict[str, Any]:

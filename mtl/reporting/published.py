@@ -10,6 +10,7 @@ from mtl.errors import DataError
 from mtl.files import read_json, write_json, write_text
 from mtl.reporting.claims import format_figure
 from mtl.reporting.metrics_file import read_metrics
+from mtl.reporting.status import read_status
 
 START, END = "<!-- results:start -->", "<!-- results:end -->"
 LIMIT_BYTES = 1_000_000
@@ -30,6 +31,8 @@ def publish(
     Raises ``DataError`` where something is missing, or where all published files would exceed 1 MB.
     """
     run, target = Path(run_directory), Path(published_dir)
+    if read_status(run).get("status") != "ok":
+        raise DataError(f"{run}: only a run whose notebooks are all ok is published; run it again")
     chosen = [read_metrics(run, section) for section in sections]
     provenance = read_json(run / "provenance.json") if (run / "provenance.json").exists() else {}
     record = {

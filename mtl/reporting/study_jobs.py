@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,28 @@ def parameter_file(study: str, name: str) -> Path:
 
 def load_parameters(study: str, name: str, overrides: Mapping[str, Any]) -> StudyParameters:
     """Validated parameters of a file, with overrides. Raises ``ParameterError``."""
-    cls = parameters_class(study)
-    return cls.from_yaml(parameter_file(study, name), overrides)
+    cls = parameters_class(study)  # first, so that an unknown study is said to be one
+    file = parameter_file(study, name)
+    return cls.from_yaml(file, {"run": _run_name(file, overrides), **overrides})
 
 
-def notebook_jobs(study: str, name: str, overrides: Mapping[str, Any]) -> list[NotebookJob]:
-    """One job per notebook of the study; each needs the one before it.
+def _run_name(file: Path, overrides: Mapping[str, Any]) -> str:
+    """As the overrides or the file say, else the file's own name: no run lands in another's folder."""
+    return str(overrides.get("run", read_yaml(file).get("run", file.stem)))
+
+
+def forget_results(run_directory: Path) -> None:
+    """Take away what would let a stage or a split be taken over from an earlier run of this name."""
+    for folder in ("checkpoints", "predictions", "tensorboard"):
+        shutil.rmtree(run_directory / folder, ignore_errors=True)
+    for file in ("split.json", "metrics.json"):
+        (run_directory / file).unlink(missing_ok=True)
+
+
+def notebook_jobs(
+    study: str, name: str, overrides: Mapping[str, Any], force: bool = False
+) -> list[NotebookJob]:
+    """One job per notebook of the study; each needs the one before it. ``force`` starts from nothing.
 
     Everything is validated before anything runs: parameters, the data folder, the notebooks.
 
@@ -47,6 +64,8 @@ def notebook_jobs(study: str, name: str, overrides: Mapping[str, Any]) -> list[N
     parameters = load_parameters(study, name, overrides)
     file = parameter_file(study, name)
     values = read_yaml(file) | dict(overrides) | {"run": parameters.run}
+    if force:
+        forget_results(parameters.run_directory)
     data, code = data_fingerprint(parameters), package_fingerprint()
     expected = expected_seconds(file)
     jobs: list[NotebookJob] = []
@@ -76,16 +95,18 @@ def study_notebooks(study: str) -> list[Path]:
 
 
 def data_fingerprint(parameters: StudyParameters) -> str:
-    """Hash of names, sizes and times of the files below the data root; empty without one."""
+    """Hash of names, sizes and times of the files below the data root, and of a given split file."""
+    given = getattr(parameters, "split_file", "")
+    split = project_path(given).read_text() if given and project_path(given).is_file() else ""
     root = getattr(parameters, "data_root", "")
     if not root:
-        return ""
+        return sha256_of(split)
     folder = project_path(root)
     if not folder.is_dir():
         raise DataError(f"parameter 'data_root': {folder} is not a folder; expected the data sets' folder")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     stats = [(path.relative_to(folder).as_posix(), path.stat()) for path in files]
-    return sha256_of(*(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats))
+    return sha256_of(split, *(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats))
 
 
 def expected_seconds(file: Path) -> dict[str, float]:

@@ -27,7 +27,8 @@ def project_root() -> Path:
 
 def project_path(path: str | Path) -> Path:
     """``path`` itself if absolute, else taken from the project's folder."""
-    return Path(path) if Path(path).is_absolute() else project_root() / path
+    path = Path(path).expanduser()
+    return path if path.is_absolute() else project_root() / path
 
 
 class StudyParameters(BaseModel):
@@ -108,6 +109,8 @@ def read_parameters(study: str, namespace: Mapping[str, Any]) -> StudyParameters
     Raises:
         ParameterError: names each parameter that is unknown or out of range.
     """
+    if not _parameter_cells(namespace.get("In", [])):
+        raise ParameterError("no parameters cell was run: it must begin with the line '# Parameters'")
     names = {name for cell in _parameter_cells(namespace.get("In", [])) for name in _assigned_names(cell)}
     values = {name: namespace[name] for name in sorted(names) if name in namespace}
     return parameters_class(study).from_values(values, "notebook parameters")

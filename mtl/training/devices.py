@@ -8,6 +8,7 @@ import os
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
+from torch import Tensor, nn
 
 
 def make_fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
@@ -35,3 +36,32 @@ def make_fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
         )
     fabric.launch()
     return fabric
+
+
+def sum_over_ranks(fabric: Fabric, tensor: Tensor) -> Tensor:
+    """Sum of ``tensor`` over all ranks; the tensor itself in one process."""
+    return tensor if fabric.world_size == 1 else fabric.all_reduce(tensor, reduce_op="sum")
+
+
+def names_on_all_ranks(fabric: Fabric, names: list[str]) -> list[str]:
+    """The names that any rank has, sorted, the same everywhere."""
+    if fabric.world_size == 1:
+        return sorted(names)
+    seen: list[list[str] | None] = [None] * fabric.world_size
+    torch.distributed.all_gather_object(seen, names)
+    return sorted({name for found in seen for name in found or []})
+
+
+def start_alike(fabric: Fabric, model: nn.Module) -> None:
+    """Give every rank the weights and buffers of rank 0."""
+    if fabric.world_size > 1:
+        for tensor in model.state_dict().values():
+            torch.distributed.broadcast(tensor, src=0)
+
+
+def average_buffers(fabric: Fabric, model: nn.Module) -> None:
+    """Replace running statistics by their mean over ranks, so that all ranks evaluate one model."""
+    if fabric.world_size > 1:
+        for buffer in model.buffers():
+            if buffer.is_floating_point():
+                buffer.copy_(sum_over_ranks(fabric, buffer.clone()) / fabric.world_size)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from mtl.errors import TrainingError
 from mtl.files import sha256_of
 from mtl.training.checkpoints import load_model, load_training_state, save_model, save_training_state
+from mtl.training.devices import average_buffers, names_on_all_ranks, start_alike, sum_over_ranks
 from mtl.training.diagnostics import GradientProbe
 from mtl.training.history import History
 from mtl.training.meters import FiniteGuard, LossMeter
@@ -27,7 +28,7 @@ from mtl.training.objective import Batch, Objective
 from mtl.training.progress import StageProgress
 from mtl.training.reduction import Reduce, single_process
 from mtl.training.sampling import EpochLoader
-from mtl.training.stage_result import StageResult, is_finished, write_result
+from mtl.training.stage_result import StageResult, discard_result, is_finished, write_result
 from mtl.training.stages import Stage, make_optimiser, make_schedule, prepare_parts
 
 
@@ -47,7 +48,8 @@ class StageTrainer:
         card: text of the model card.
         label: for the progress bar.
         log_dir: TensorBoard folder.
-        probe, probe_every: gradient diagnostics, measured every so many steps and at both ends.
+        make_probe, probe_every: gradient diagnostics, measured every so many steps and at both ends; made
+            on rank 0, and only if there is something to train.
     """
 
     def __init__(
@@ -64,13 +66,13 @@ class StageTrainer:
         card: str = "",
         label: str = "",
         log_dir: Path | None = None,
-        probe: GradientProbe | None = None,
+        make_probe: Callable[[], GradientProbe] | None = None,
         probe_every: int = 0,
     ) -> None:
         self.fabric, self.model, self.objective, self.stage = fabric, model, objective, stage
         self.loader, self.validate, self.folder, self.card = loader, validate, folder, card
         self.label, self.log_dir = label or stage.name, log_dir
-        self.probe, self.probe_every = probe, probe_every
+        self.make_probe, self.probe_every = make_probe, probe_every
         self.fingerprint = stage.fingerprint(*context)
         self.steps_per_epoch = -(-loader.steps_per_epoch(fabric.world_size) // stage.accumulate)
         self.step = self.epoch = 0
@@ -89,7 +91,8 @@ class StageTrainer:
             self.model.load_state_dict(best.state_dict())
             return StageResult.load(self.folder)
         self._prepare()
-        self._measure_gradients()
+        if self.step == 0:
+            self._measure_gradients()
         started = time.monotonic() - self.seconds
         for epoch in range(self.epoch + 1, self.stage.epochs + 1):
             means = self._train_epoch(epoch)
@@ -103,7 +106,8 @@ class StageTrainer:
         self.model.to(self.fabric.device)
         prepare_parts(self.model, self.stage)
         self.balancer = self.stage.make_balancer().to(self.fabric.device)
-        if self.balancer.needs_task_gradients and str(self.fabric.strategy.precision.precision) == "16-mixed":
+        self.scales_gradients = str(self.fabric.strategy.precision.precision) == "16-mixed"
+        if self.balancer.needs_task_gradients and self.scales_gradients:
             raise TrainingError(
                 f"balancer {self.stage.balancer!r} does not work with 16-mixed; use bf16-mixed"
             )
@@ -115,11 +119,12 @@ class StageTrainer:
         self.shared = [p for p in trained if id(p) in shared]
         self.specific = [p for p in trained if id(p) not in shared]
         self.guard = FiniteGuard(self.stage.name)
-        rows = self._restore()
-        if self.fabric.world_size > 1:
-            for tensor in self.model.state_dict().values():
-                torch.distributed.broadcast(tensor, src=0)
         first = self.fabric.is_global_zero
+        if first:
+            discard_result(self.folder)
+        self.probe = self.make_probe() if first and self.make_probe and self.shared else None
+        rows = self._restore()
+        start_alike(self.fabric, self.model)
         self.history = History(self.stage.name, self.log_dir if first else None, rows)
         total = self.steps_per_epoch * self.stage.epochs
         self.progress = StageProgress(self.label, total, self.step, show=first)
@@ -135,7 +140,7 @@ class StageTrainer:
             if self.probe_every and self.step % self.probe_every == 0:
                 self._measure_gradients()
         self.guard.flush()
-        names = self._names_on_all_ranks()
+        names = names_on_all_ranks(self.fabric, self.meter.names)
         means = self.meter.means(names, self._sum_over_ranks, self.fabric.device)
         self.balancer.end_epoch({task: means[task] for task in self.stage.tasks if task in means})
         return means
@@ -143,27 +148,35 @@ class StageTrainer:
     # ------------------------------------------------------------------ one step
     def _train_step(self, window: list[Batch]) -> None:
         shares = self._shares(window)
-        self.balancer.begin_step(self.step / (self.steps_per_epoch * self.stage.epochs))
+        self.balancer.begin_step(self.step / max(self.steps_per_epoch * self.stage.epochs - 1, 1))
         for batch, share in zip(window, shares, strict=True):
             batch = self.fabric.to_device(batch)
             with self.fabric.autocast():
                 losses = self.objective(self.model, batch)
             self._check_contract(losses, batch["valid_units"])
-            self.guard.watch(losses, self.step, batch["id"])
+            named = {f"the loss of task {task!r}": loss for task, loss in losses.items()}
+            self.guard.watch(named, self.step, batch["id"])
             self.meter.add(losses, getattr(losses, "terms", {}), batch["valid_units"])
             self.balancer.backward(
                 losses, share, shared=self.shared, specific=self.specific, run_backward=self.fabric.backward
             )
         self.balancer.finish(self._reduce, shared=self.shared, specific=self.specific)
-        if self.stage.clip > 0:
-            self.fabric.clip_gradients(
-                self.model, self.stepper, max_norm=self.stage.clip, error_if_nonfinite=False
-            )
-        self.stepper.step()
+        if any(p.grad is not None for p in self.shared + self.specific):
+            self._clip([name for batch in window for name in batch["id"]])
+            self.stepper.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.schedule.step()
         self.step += 1
         self.progress.advance()
+
+    def _clip(self, ids: list[str]) -> None:
+        if self.stage.clip == 0:
+            return
+        norm = self.fabric.clip_gradients(
+            self.model, self.stepper, max_norm=self.stage.clip, error_if_nonfinite=False
+        )
+        if not self.scales_gradients:  # a gradient scaler expects infinities, and skips such a step
+            self.guard.watch({"the norm of the gradient": norm}, self.step, ids)
 
     def _shares(self, window: list[Batch]) -> list[dict[str, float]]:
         """n_k / N_k per micro-batch, N_k over the window and all ranks, for tasks with N_k > 0."""
@@ -189,18 +202,17 @@ class StageTrainer:
                 )
 
     def _measure_gradients(self) -> None:
-        if self.probe is None or not self.fabric.is_global_zero or not self.shared:
+        if self.probe is None:
             return
         if any(row["step"] == self.step for row in self.gradients[-1:]):
             return
-        self.gradients += self.probe.measure(self.model, self.step).to_dict("records")
+        # Weights that a balancer moves are those in force; an aggregator has none beside alpha.
+        moved = None if self.balancer.needs_task_gradients else self.balancer.current_weights()
+        self.gradients += self.probe.measure(self.model, self.step, moved).to_dict("records")
 
     # ------------------------------------------------------------------ scores and files
     def _score_epoch(self, epoch: int, means: Mapping[str, float]) -> None:
-        if self.fabric.world_size > 1:
-            for buffer in self.model.buffers():
-                if buffer.is_floating_point():
-                    buffer.copy_(self._sum_over_ranks(buffer.clone()) / self.fabric.world_size)
+        average_buffers(self.fabric, self.model)
         self.model.eval()
         scores = dict(self.validate(self.model)) if self.fabric.is_global_zero else None
         scores = self.fabric.broadcast(scores)
@@ -208,6 +220,11 @@ class StageTrainer:
             raise TrainingError(
                 f"stage {self.stage.name!r} selects by {self.stage.selection!r}; "
                 f"validation gives {sorted(scores)}"
+            )
+        if scores[self.stage.selection] != scores[self.stage.selection]:
+            raise TrainingError(
+                f"stage {self.stage.name!r}: the score {self.stage.selection!r} is not defined on validation "
+                "(no filled mask there, or one class only): no checkpoint can be selected"
             )
         scalars = {f"train/loss/{name}": value for name, value in means.items()}
         scalars |= {f"train/weight/{task}": value for task, value in self.balancer.current_weights().items()}
@@ -255,10 +272,6 @@ class StageTrainer:
         self._measure_gradients()
         self.progress.close()
         self.history.close()
-        if self.best["model"] is None:
-            raise TrainingError(
-                f"stage {self.stage.name!r}: score {self.stage.selection!r} was never a number on validation"
-            )
         if self.fabric.is_global_zero:
             save_model(self.model, self.folder / "last", self.card)
         self.model.load_state_dict(self.best["model"])
@@ -283,12 +296,4 @@ class StageTrainer:
         return single_process if self.fabric.world_size == 1 else self._sum_over_ranks
 
     def _sum_over_ranks(self, tensor: Tensor) -> Tensor:
-        return tensor if self.fabric.world_size == 1 else self.fabric.all_reduce(tensor, reduce_op="sum")
-
-    def _names_on_all_ranks(self) -> list[str]:
-        """Names of losses and terms that any rank has seen, in one order everywhere."""
-        if self.fabric.world_size == 1:
-            return self.meter.names
-        seen: list[list[str] | None] = [None] * self.fabric.world_size
-        torch.distributed.all_gather_object(seen, self.meter.names)
-        return sorted({name for names in seen for name in names or []})
+        return sum_over_ranks(self.fabric, tensor)

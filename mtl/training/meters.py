@@ -56,7 +56,7 @@ def _task_of(term: str, tasks: Mapping[str, int]) -> str:
 
 
 class FiniteGuard:
-    """Stops at the first loss that is NaN or infinite, with its task, step and batch ids.
+    """Stops at the first loss (or gradient norm) that is NaN or infinite, naming it, step and batch ids.
 
     On the CPU at once, before the weights change. On a GPU the values are copied in the background and
     looked at as they arrive, at the latest when :meth:`flush` is called (before anything is saved).
@@ -66,19 +66,19 @@ class FiniteGuard:
         self.stage = stage
         self._pending: list[tuple[torch.cuda.Event, Tensor, list[str], int, list[str]]] = []
 
-    def watch(self, losses: Mapping[str, Tensor], step: int, ids: list[str]) -> None:
-        """Look at the losses of one micro-batch."""
-        if not losses:
+    def watch(self, named: Mapping[str, Tensor], step: int, ids: list[str]) -> None:
+        """Look at scalars, e.g. ``{"the loss of task 'a'": loss}``."""
+        if not named:
             return
-        values = torch.stack([loss.detach().float() for loss in losses.values()])
+        values = torch.stack([value.detach().float() for value in named.values()])
         if values.device.type != "cuda":
-            self._check(values, list(losses), step, ids)
+            self._check(values, list(named), step, ids)
             return
         copy = torch.empty(values.shape, pin_memory=True)
         copy.copy_(values, non_blocking=True)
         event = torch.cuda.Event()
         event.record()
-        self._pending.append((event, copy, list(losses), step, ids))
+        self._pending.append((event, copy, list(named), step, ids))
         while self._pending and self._pending[0][0].query():
             self._check(*self._pending.pop(0)[1:])
 
@@ -89,10 +89,8 @@ class FiniteGuard:
             self._check(*entry)
         self._pending.clear()
 
-    def _check(self, values: Tensor, tasks: list[str], step: int, ids: list[str]) -> None:
-        for task, value in zip(tasks, values.tolist(), strict=True):
+    def _check(self, values: Tensor, names: list[str], step: int, ids: list[str]) -> None:
+        for name, value in zip(names, values.tolist(), strict=True):
             if value != value or abs(value) == float("inf"):
                 shown = ", ".join(ids[:8]) + (", ..." if len(ids) > 8 else "")
-                raise TrainingError(
-                    f"stage {self.stage!r}, step {step}: the loss of task {task!r} is {value}; batch: {shown}"
-                )
+                raise TrainingError(f"stage {self.stage!r}, step {step}: {name} is {value}; batch: {shown}")

@@ -6,6 +6,7 @@ have drawn, and every rank can compute the whole epoch and take its part.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -90,6 +91,16 @@ def _largest_remainder(ratios: Mapping[str, float], n: int) -> dict[str, int]:
     return counts
 
 
+def number_repetitions(indices: Sequence[int], n: int) -> list[int]:
+    """``[3, 1, 3, 3]`` with ``n = 10`` to ``[3, 1, 13, 23]``."""
+    seen: Counter[int] = Counter()
+    numbered = []
+    for index in indices:
+        numbered.append(index + n * seen[index])
+        seen[index] += 1
+    return numbered
+
+
 class EpochLoader:
     """Batches of one epoch for this rank.
 
@@ -97,7 +108,9 @@ class EpochLoader:
     them. A last batch too small to give each rank a sample is left out.
 
     Args:
-        dataset: map-style; if it has ``set_epoch``, that is called first (augmentation).
+        dataset: map-style; if it has ``set_epoch``, that is called first (augmentation). If it says
+            ``counts_draws``, the k-th repetition of index i within an epoch is asked for as
+            ``i + k * len(dataset)``, so that repetitions can be augmented differently.
         sampler: gives the order.
         batch_size: global batch size, over all ranks.
         collate: list of samples to a batch.
@@ -120,6 +133,8 @@ class EpochLoader:
     def global_batches(self, epoch: int, world: int = 1) -> list[list[int]]:
         """Indices of the epoch's batches, over all ranks."""
         indices = self.sampler.indices(epoch)
+        if getattr(self.dataset, "counts_draws", False):
+            indices = number_repetitions(indices, len(self.dataset))
         batches = [indices[i : i + self.batch_size] for i in range(0, len(indices), self.batch_size)]
         smallest = self.batch_size if self.drop_last else world
         return [batch for batch in batches if len(batch) >= smallest]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,17 @@ def is_finished(folder: Path, fingerprint: str) -> bool:
     """Whether ``folder`` holds the result of the stage with this fingerprint."""
     record = folder / "stage.json"
     return record.exists() and read_json(record)["fingerprint"] == fingerprint
+
+
+def discard_result(folder: Path) -> None:
+    """Take back the claim that the stage is finished, before anything in its folder changes.
+
+    What a kill in the middle of saving may have left (half-written and half-replaced folders) goes too.
+    """
+    (folder / "stage.json").unlink(missing_ok=True)
+    for name in ("best", "last"):
+        for left in [*folder.glob(f".{name}.*.part"), *folder.glob(f".{name}.*.old")]:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def write_result(

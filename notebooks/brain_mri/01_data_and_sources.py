@@ -31,6 +31,7 @@ seed: int = 0  # of everything random
 
 # %%
 import numpy as np
+import pandas as pd
 from mtl.studies.parameters import read_parameters
 
 parameters = read_parameters("brain_mri", globals())
@@ -47,6 +48,7 @@ from mtl.reporting.claims import claim, show_table
 from mtl.reporting.figures import image_grid, show_figure, use_report_style
 from mtl.reporting.figures_results import forest_plot
 from mtl.reporting.metrics_file import write_metrics
+from mtl.studies.brain_mri.predictions import write_baseline_predictions
 from mtl.studies.brain_mri.study import BrainMriStudy
 
 use_report_style()
@@ -60,6 +62,19 @@ by_source = slices.groupby("source").agg(
 )
 by_source["no mask"] = by_source["slices"] - by_source["masks"]
 show_table(by_source, source="slices.parquet", caption="Slices by source")
+
+# %% [markdown]
+# What the loaders left out or put right, if anything.
+
+# %%
+findings = pd.DataFrame(
+    [(finding.severity, finding.where, finding.message) for finding in study.dataset.problems],
+    columns=["severity", "where", "what"],
+)
+if len(findings):
+    display(show_table(findings, source="slices.parquet", caption="Findings of the loaders", index=False))
+else:
+    print("the loaders found nothing to complain about")
 
 # %% [markdown]
 # A missing mask is *unknown*, not empty: the segmentation loss skips such a slice. A negative slice of a
@@ -131,8 +146,6 @@ show_figure(figure, alt="Histogram of lesion sizes by source, as a share of the 
 # for all folds.
 
 # %%
-import pandas as pd
-
 counts = [
     {"fold": fold + 1, "part": part, **study.rows(fold, part).groupby("source").size()}
     for fold in study.folds
@@ -155,7 +168,7 @@ leaks = audit_split(pictures, parts, min_correlation=0.98)
 show_table(
     leaks.head(8).assign(correlation=leaks["correlation"].head(8).round(3)),
     source="split.json",
-    caption=f"Most alike pairs across parts ({len(leaks)} pairs above the limit)",
+    caption=f"Most alike pairs across parts of the first fold ({len(leaks)} pairs)",
     index=False,
 )
 
@@ -166,7 +179,7 @@ show_table(
 # well as the sources differ in prevalence; within one source it knows nothing.
 
 # %%
-baselines = study.write_baseline_predictions()
+baselines = write_baseline_predictions(study)
 table = classification_table(baselines, n_resamples=parameters.n_bootstrap, seed=parameters.seed)
 found = by_stage_and_source(table)
 labels = {

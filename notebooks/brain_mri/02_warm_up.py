@@ -25,7 +25,7 @@ depth: int = 3  # poolings of the U-Net
 batch_size: int = 16  # samples per batch
 warm_up_epochs: int = 12  # epochs of this stage
 warm_up_lr: float = 1e-3  # AdamW, encoder and decoder
-reference_network: bool = False  # train a single-task MONAI BasicUNet as well
+reference_folds: int = 0  # folds in which a single-task MONAI BasicUNet is trained as well
 seed: int = 0  # of everything random
 
 # %% [markdown]
@@ -53,6 +53,12 @@ from mtl.reporting.claims import claim, show_table
 from mtl.reporting.figures import image_grid, show_figure, use_report_style
 from mtl.reporting.figures_results import forest_plot, training_curves
 from mtl.reporting.metrics_file import write_metrics
+from mtl.studies.brain_mri.failures import lowest_dice
+from mtl.studies.brain_mri.predictions import (
+    read_predictions,
+    write_baseline_predictions,
+    write_test_predictions,
+)
 from mtl.studies.brain_mri.study import BrainMriStudy
 
 use_report_style()
@@ -79,37 +85,22 @@ curves = curves.rename(columns={"train/loss/segmentation": "training loss", "val
 figure = training_curves(curves, ["training loss", "validation Dice"])
 show_figure(
     figure,
-    alt="Training loss falls and validation Dice rises over the epochs of the warm-up.",
+    alt="Training loss and validation Dice over the epochs of the warm-up.",
     source="checkpoints/*/warm_up/history.parquet",
 )
-
-# %% [markdown]
-# ## A reference
-# With `reference_network` a single-task MONAI `BasicUNet` learns from the same masked slices, for as many
-# steps as warm-up and joint stage take together. It bounds what this data allows a plain segmentation network.
-
-# %%
-arms = ["warm_up"]
-if parameters.reference_network:
-    reference = study.train("reference")
-    study.write_test_predictions("reference")
-    arms.append("reference")
-    steps = pd.DataFrame({"warm_up": [r.steps for r in results], "reference": [r.steps for r in reference]})
-    display(show_table(steps, source="checkpoints/*/*/stage.json", caption="Optimiser steps per fold"))
 
 # %% [markdown]
 # ## Result on the test part
 # Dice, IoU and HD95 are computed per slice. A slice whose true mask is empty has no Dice worth averaging, so
 # the mean runs over non-empty slices, and falsely marked empty slices are counted beside it. Intervals are
-# bootstrap intervals over patients. The `mean_mask` baseline predicts the average training mask everywhere.
+# bootstrap intervals over groups. The `mean_mask` baseline predicts the average training mask everywhere.
 
 # %%
-study.write_test_predictions("warm_up")
-if not study.run.predictions("baselines").exists():
-    study.write_baseline_predictions()
-predictions = study.read_predictions([*arms, "baselines"])
-table = segmentation_table(predictions, n_resamples=parameters.n_bootstrap, seed=parameters.seed)
-found = by_stage_and_source(table)
+write_test_predictions(study, "warm_up")
+write_baseline_predictions(study)
+predictions = read_predictions(study, ["warm_up", "baselines"])
+settings = {"n_resamples": parameters.n_bootstrap, "seed": parameters.seed}
+found = by_stage_and_source(segmentation_table(predictions, **settings))
 wanted = {
     "dice_nonempty": "Dice",
     "iou_nonempty": "IoU",
@@ -130,26 +121,49 @@ show_table(
 )
 
 # %% [markdown]
+# ## A reference
+# With `reference_folds` a single-task MONAI `BasicUNet` learns from the same masked slices, for as many
+# steps as warm-up and joint stage take together. It bounds what this data allows a plain segmentation network.
+# The warm-up stands beside it on the same folds, with the steps of both.
+
+# %%
+beside = {}
+if parameters.reference_folds:
+    reference = study.train("reference")
+    write_test_predictions(study, "reference")
+    both = read_predictions(study, ["reference", "warm_up"])
+    beside = by_stage_and_source(
+        segmentation_table(both[both["fold"] < parameters.reference_folds], **settings)
+    )
+    steps = {"warm_up": results[0].steps, "reference": reference[0].steps}
+    rows = [
+        {"stage": stage, "steps": steps[stage], "source": source, "Dice": metrics["dice_nonempty"]}
+        for stage, sources in beside.items()
+        for source, metrics in sources.items()
+    ]
+    display(
+        show_table(
+            pd.DataFrame(rows),
+            source="predictions/reference.parquet",
+            caption="On the same folds",
+            index=False,
+        )
+    )
+else:
+    print("no reference network in this run (reference_folds is 0)")
+
+# %% [markdown]
 # ## Where it fails
 # The worst slices first: solid is the truth, dashed the prediction. A Dice near zero on a small lesion is a
 # miss that a mean hides.
 
 # %%
-cases = predictions[(predictions["stage"] == "warm_up") & (predictions["mask_pixels"] > 0)]
-worst = cases.sort_values("dice").head(8)
-drawn = pd.concat(
-    [
-        study.predict("warm_up", list(rows["id"]), fold, keep_masks=True)
-        for fold, rows in worst.groupby("fold")
-    ]
-)
-drawn = drawn.sort_values("dice")
-samples = study.samples(list(drawn["id"].drop_duplicates()))
-truth = {sample["id"]: sample for sample in samples}
+drawn = lowest_dice(study, "warm_up", predictions)
+samples = {sample["id"]: sample for sample in study.samples(list(drawn["id"]))}
 figure = image_grid(
-    [truth[name]["image"][0].numpy() for name in drawn["id"]],
+    [samples[name]["image"][0].numpy() for name in drawn["id"]],
     titles=[f"{row.source}, Dice {row.dice:.2f}" for row in drawn.itertuples()],
-    overlays=[[truth[row.id]["mask"][0].numpy(), row.mask > 0.5] for row in drawn.itertuples()],
+    overlays=[[samples[row.id]["mask"][0].numpy(), row.mask > 0.5] for row in drawn.itertuples()],
     limits=(-2, 4),
 )
 show_figure(
@@ -183,9 +197,12 @@ text = (
     "on non-empty test slices; the mean training mask reaches {warm_up.mean_mask.dice_nonempty}. "
     "It marks something on {warm_up.test.pooled.empty_falsely_marked:.0%} of the empty slices."
 )
-if parameters.reference_network:
-    section["reference"] = found["reference"]
-    text += " The single-task BasicUNet reaches {warm_up.reference.pooled.dice_nonempty}."
+if beside:
+    section["beside_reference"] = beside
+    text += (
+        " On the same folds a single-task BasicUNet reaches {warm_up.beside_reference.reference.pooled.dice_nonempty}, "
+        "the warm-up {warm_up.beside_reference.warm_up.pooled.dice_nonempty}."
+    )
 write_metrics(study.run.path, "warm_up", section)
 
 # %% [markdown]
@@ -194,15 +211,13 @@ write_metrics(study.run.path, "warm_up", section)
 
 # %% tags=["headline"]
 display(claim(text, study.run.metrics))
-arms_shown = {"warm_up": "warm-up", "reference": "single-task BasicUNet", "mean_mask": "mean mask"}
 bars = [
-    {"label": arms_shown[stage], "estimate": metrics["dice_nonempty"], "group": source}
+    {"label": label, "estimate": found[stage][source]["dice_nonempty"], "group": source}
     for source in found["warm_up"]
-    for stage in arms_shown
-    if (metrics := found.get(stage, {}).get(source))
+    for stage, label in {"warm_up": "warm-up", "mean_mask": "mean mask"}.items()
 ]
 show_figure(
     forest_plot(bars, xlabel="Dice on non-empty test slices", limits=(0, 1)),
-    alt="Dice with confidence intervals of the warm-up network and its baselines, per source and pooled.",
+    alt="Dice with confidence intervals of the warm-up network and the mean mask, per source and pooled.",
     source="metrics.json#/warm_up",
 )

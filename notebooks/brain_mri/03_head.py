@@ -51,6 +51,8 @@ from mtl.reporting.claims import claim, show_table
 from mtl.reporting.figures import image_grid, show_figure, use_report_style
 from mtl.reporting.figures_results import forest_plot, training_curves
 from mtl.reporting.metrics_file import write_metrics
+from mtl.studies.brain_mri.failures import confident_errors
+from mtl.studies.brain_mri.predictions import read_predictions, write_test_predictions
 from mtl.studies.brain_mri.study import BrainMriStudy
 
 use_report_style()
@@ -99,13 +101,13 @@ print(f"tensors of encoder and decoder that changed: {len(changed)}")
 
 # %% [markdown]
 # ## Result on the test part
-# The threshold of each fold is chosen on its validation part. For comparison the table has the warm-up
+# The threshold of each fold is chosen on its validation part (one half for the baselines). For comparison the table has the warm-up
 # network's own opinion (the mean of its most confident mask pixels: a classifier without a head) and the
 # trivial baselines. Accuracy alone would flatter the most frequent answer, so it is not shown alone.
 
 # %%
-study.write_test_predictions("head")
-predictions = study.read_predictions(["head", "warm_up", "baselines"])
+write_test_predictions(study, "head")
+predictions = read_predictions(study, ["head", "warm_up", "baselines"])
 table = classification_table(predictions, n_resamples=parameters.n_bootstrap, seed=parameters.seed)
 found = by_stage_and_source(table)
 wanted = {
@@ -129,28 +131,26 @@ show_table(
 
 # %% [markdown]
 # ## Where it fails
-# The most confident errors: tumours that got the lowest probability, then healthy slices that got the
-# highest.
+# The most confident errors: tumours on the wrong side of the threshold with the lowest probability, then false
+# alarms with the highest.
 
-# %%
-cases = predictions[predictions["stage"] == "head"].drop_duplicates("id")
-missed = cases[cases["cls"] == 1].nsmallest(4, "tumor_prob")
-alarms = cases[cases["cls"] == 0].nlargest(4, "tumor_prob")
-errors = pd.concat([missed, alarms])
+# %% tags=["optional-figure"]
+errors = confident_errors(predictions, "head")
 samples = study.samples(list(errors["id"]))
-figure = image_grid(
-    [sample["image"][0].numpy() for sample in samples],
-    titles=[
-        f"{'tumour' if row.cls else 'no tumour'}, p = {row.tumor_prob:.2f}" for row in errors.itertuples()
-    ],
-    overlays=[None if s["mask"] is None else s["mask"][0].numpy() for s in samples],
-    limits=(-2, 4),
-)
-show_figure(
-    figure,
-    alt="Test slices with the most confident errors: missed tumours above, false alarms below.",
-    source="predictions/head.parquet",
-)
+if len(errors):
+    figure = image_grid(
+        [sample["image"][0].numpy() for sample in samples],
+        titles=[f"{row.source}: {row.error}, p = {row.tumor_prob:.2f}" for row in errors.itertuples()],
+        overlays=[None if s["mask"] is None else s["mask"][0].numpy() for s in samples],
+        limits=(-2, 4),
+    )
+    show_figure(
+        figure,
+        alt="Test slices with the most confident errors: missed tumours first, then false alarms.",
+        source="predictions/head.parquet",
+    )
+else:
+    print("no slice is on the wrong side of the threshold")
 
 # %% [markdown]
 # ## What it means

@@ -46,8 +46,9 @@ parameters = read_parameters("brain_mri", globals())
 #
 # $$ L = L_\mathrm{seg} + \lambda_\mathrm{cls} L_\mathrm{cls}. $$
 #
-# The encoder learns slowly, decoder and head three times as fast. Sources with masks and the rest are drawn
-# in a fixed proportion, whatever their sizes; the table counts what the sampler draws in the first epoch.
+# Encoder and heads have learning rates of their own. Where there are sources with masks and sources without,
+# the two kinds are drawn in the proportion `masked_ratio`, whatever their sizes; the table counts what the
+# sampler draws in the first epoch.
 
 # %%
 import pandas as pd
@@ -56,6 +57,7 @@ from mtl.reporting.claims import claim, show_table
 from mtl.reporting.figures import show_figure, use_report_style
 from mtl.reporting.figures_results import cosine_heatmap, lines_over_steps, training_curves
 from mtl.reporting.metrics_file import write_metrics
+from mtl.studies.brain_mri.predictions import write_test_predictions
 from mtl.studies.brain_mri.study import BrainMriStudy
 from mtl.training.gradient_summary import summarise
 
@@ -165,7 +167,7 @@ show_figure(
 # The stages are compared in the next notebook; here are this stage's figures, per source.
 
 # %%
-predictions = study.write_test_predictions("joint")
+predictions = write_test_predictions(study, "joint")
 settings = {"n_resamples": parameters.n_bootstrap, "seed": parameters.seed}
 classified = by_stage_and_source(classification_table(predictions, **settings))["joint"]
 segmented = by_stage_and_source(segmentation_table(predictions, **settings))["joint"]
@@ -206,7 +208,7 @@ share = end.groupby("task")["update_share"].mean()
 section = {
     "test": {"classification": classified, "segmentation": segmented},
     "gradients": {
-        "folds": len(summaries),
+        "folds_with_verdict": int((last["verdict"] != "no verdict").sum()),
         "folds_in_conflict": int((last["verdict"] == "conflict").sum()),
         "cosine": float(last["cosine"].mean()),
         "noise_floor": end.groupby("task")["noise_floor"].mean().to_dict(),
@@ -231,8 +233,8 @@ display(
         "At the end of joint training the two tasks' gradients have a mean cosine of {joint.gradients.cosine:.2f} over "
         "the encoder (noise floors: segmentation {joint.gradients.noise_floor.segmentation:.2f}, classification "
         "{joint.gradients.noise_floor.classification:.2f}); {joint.gradients.folds_in_conflict} of "
-        "{joint.gradients.folds} fold(s) show a conflict beyond sampling noise. Segmentation accounts for "
-        "{joint.gradients.update_share.segmentation:.0%} of the update. On the test part: ROC-AUC "
+        "{joint.gradients.folds_with_verdict} fold(s) with a verdict show a conflict beyond sampling noise. Segmentation "
+        "accounts for {joint.gradients.update_share.segmentation:.0%} of the summed gradient. On the test part: ROC-AUC "
         "{joint.test.classification.pooled.roc_auc}, Dice {joint.test.segmentation.pooled.dice_nonempty}.",
         study.run.metrics,
     )
@@ -244,6 +246,7 @@ show_figure(
     lines_over_steps(
         pd.concat([whole, floors]), "cosine", "line", ylabel="Cosine of gradients", reference=0.0
     ),
-    alt="Cosine between the tasks' gradients over training, with the noise floor of each task.",
-    source="metrics.json#/joint",
+    alt="Cosine between the tasks' gradients over training in the first fold, with each task's noise floor.",
+    source="checkpoints/fold_0/joint/gradients.parquet",
+    caption="First fold.",
 )

@@ -31,7 +31,8 @@ def problems(run_directory: Path):
 def test_a_clean_report_has_none(problems, run_directory: Path) -> None:
     import pandas as pd
 
-    path = write_metrics(run_directory, "s", {"x": 0.5, "e": {"value": 0.9, "low": 0.8, "high": 1.0}})
+    write_metrics(run_directory, "s", {"x": 0.5, "e": {"value": 0.9, "low": 0.8, "high": 1.0}})
+    path = run_directory / "metrics.json"
     table = show_table(pd.DataFrame({"x": [0.125]}), "metrics.json#/s")
     output = shown("text/markdown", claim("Here {s.e} and {s.x:.1%}.", path).data)
     cells = [

@@ -82,7 +82,8 @@ def test_the_ends_of_an_interval_stay_apart_and_near_what_they_are(value: float,
 
 
 def test_a_missing_path_names_path_and_file(tmp_path: Path) -> None:
-    path = write_metrics(tmp_path, "joint", METRICS["joint"])
+    write_metrics(tmp_path, "joint", METRICS["joint"])
+    path = tmp_path / "metrics.json"
     with pytest.raises(KeyError, match=r"joint\.lgg\.dice") as caught:
         claim("{joint.lgg.dice}", path)
     assert str(path) in str(caught.value)

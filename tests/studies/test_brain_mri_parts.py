@@ -15,6 +15,7 @@ from mtl.studies import parameters_class
 from mtl.studies.brain_mri import stages
 from mtl.studies.brain_mri.objective import BrainMriObjective
 from mtl.studies.brain_mri.predict import predict_cases, validation_scores
+from mtl.studies.brain_mri.predictions import read_predictions
 from mtl.studies.brain_mri.study import BrainMriStudy
 from mtl.training.reduction import single_process
 from mtl.training.stages import prepare_parts
@@ -155,17 +156,17 @@ def test_the_warm_up_draws_masked_slices_only_and_no_test_slice_is_ever_trained_
 
 
 def test_a_changed_parameter_makes_a_stage_stale_and_an_irrelevant_one_does_not(study):
-    first = study._trainer("warm_up", 0).fingerprint
+    first = study.fingerprint("warm_up", 0)
     changed = {"w_dice": 0.7, "dropout": 0.1, "warm_up_lr": 2e-3, "batch_size": 4}
     for name, value in changed.items():
         other = BrainMriStudy(study.parameters.model_copy(update={name: value}))
         other.__dict__ |= {"dataset": study.dataset, "split": study.split}
-        assert other._trainer("warm_up", 0).fingerprint != first, name
+        assert other.fingerprint("warm_up", 0) != first, name
     same = BrainMriStudy(
         study.parameters.model_copy(update={"n_bootstrap": 222, "device": "cpu", "joint_epochs": 77})
     )
     same.__dict__ |= {"dataset": study.dataset, "split": study.split}
-    assert same._trainer("warm_up", 0).fingerprint == first
+    assert same.fingerprint("warm_up", 0) == first
 
 
 def test_predictions_of_another_test_set_are_refused(study):
@@ -174,4 +175,4 @@ def test_predictions_of_another_test_set_are_refused(study):
     rows = pd.DataFrame({"id": ["x"], "test_hash": ["another"]})
     study.run.write_predictions("joint", rows)
     with pytest.raises(ProtocolError, match="'joint'.*another test set"):
-        study.read_predictions(["joint"])
+        read_predictions(study, ["joint"])

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from mtl.datasets.brain_mri.augmentation import Augmentation
 from mtl.datasets.brain_mri.normalisation import BrainNormalisation, Geometry
-from mtl.datasets.brain_mri.slices import MIN_TUMOR_PIXELS, Slice, Source, is_positive
+from mtl.datasets.brain_mri.slices import MIN_TUMOR_PIXELS, Finding, Slice, Source, is_positive
 from mtl.errors import DataError, ParameterError
 
 COLUMNS = ["id", "source", "patient", "group", "slice", "cls", "has_mask", "strong"]
@@ -76,7 +76,8 @@ class MultiSourceDataset(Dataset):
 
     ``dataset[i]`` is ``{"image": (1, S, S) float32, "mask": (1, S, S) float32 or None, "cls": int, "source",
     "patient", "slice", "id"}`` with ``S = size``. ``table`` has a row per slice (`COLUMNS`). The random
-    changes of a slice depend on ``(seed, epoch, id)`` only, not on order, subset or worker; call `set_epoch`.
+    changes of a slice depend on ``(seed, epoch, id)`` and on how often it was drawn before in the epoch,
+    not on order, subset or worker; call `set_epoch`.
 
     ``augment``: ``True`` for the default `Augmentation`, or one. ``preload=False`` prepares slices when they
     are first asked for. Raises `DataError` for an id that occurs twice, a slice that cannot be read or
@@ -109,11 +110,18 @@ class MultiSourceDataset(Dataset):
     def __len__(self) -> int:
         return len(self.table)
 
+    #: Index ``i + k * len`` is slice ``i`` drawn for the k-th time again in this epoch.
+    counts_draws = True
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (self[index] for index in range(len(self)))
+
     def __getitem__(self, index: int) -> dict[str, Any]:
+        repetition, index = divmod(index, len(self.table)) if index >= 0 else (0, index)
         row = self.table.iloc[index]
         image, mask, _ = self._store[row["id"]]
         if self._augmentation is not None:
-            image, mask = self._augmentation(image, mask, self._generator(row["id"]))
+            image, mask = self._augmentation(image, mask, self._generator(row["id"], repetition))
         return {
             "image": torch.tensor(image)[None],
             "mask": None if mask is None else torch.tensor(mask, dtype=torch.float32)[None],
@@ -124,9 +132,12 @@ class MultiSourceDataset(Dataset):
             "id": row["id"],
         }
 
-    def subset(self, ids: Iterable[str], augment: bool | Augmentation = False) -> MultiSourceDataset:
+    def subset(
+        self, ids: Iterable[str], augment: bool | Augmentation = False, seed: int | None = None
+    ) -> MultiSourceDataset:
         """The slices with these ids, in this order, over the same prepared arrays.
 
+        ``seed`` of the random changes: this dataset's own where not given.
         Raises `DataError` for an id that is unknown or given twice.
         """
         ids = list(ids)
@@ -139,8 +150,15 @@ class MultiSourceDataset(Dataset):
         part.__dict__.update(self.__dict__)
         part.table = rows.loc[ids].reset_index(drop=True)
         part._augmentation = self._resolved(augment)
+        part.seed = self.seed if seed is None else seed
         part._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         return part
+
+    @property
+    def problems(self) -> list[Finding]:
+        """What the sources left out or put right, and why."""
+        sources = {id(source): source for source, _ in self._store.origin.values()}
+        return [finding for source in sources.values() for finding in source.problems]
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose random changes are to be drawn."""
@@ -165,8 +183,8 @@ class MultiSourceDataset(Dataset):
             digest.update(b"unknown" if mask is None else mask.tobytes())
         return digest.hexdigest()
 
-    def _generator(self, identity: str) -> np.random.Generator:
-        return np.random.default_rng([self.seed, int(self._epoch), zlib.crc32(identity.encode())])
+    def _generator(self, identity: str, repetition: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, int(self._epoch), zlib.crc32(identity.encode()), repetition])
 
     def _resolved(self, augment: bool | Augmentation) -> Augmentation | None:
         if isinstance(augment, Augmentation):

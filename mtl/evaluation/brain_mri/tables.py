@@ -81,7 +81,7 @@ def classification_table(
     for stage, source, part in blocks(cases):
         if cases.loc[cases["stage"] == stage, "tumor_prob"].isna().all():
             continue
-        pooled = {"sources": part["source"]} if source == POOLED and part["source"].nunique() > 1 else {}
+        pooled = {"sources": part["source"]} if source == POOLED else {}
         cut = part["threshold"].fillna(threshold) if "threshold" in part else threshold
         found = classification_estimates(
             part["cls"],

@@ -9,6 +9,7 @@ import numpy as np
 from mtl.datasets.brain_mri import BrainNormalisation, MultiSourceDataset, collate, open_sources
 from mtl.datasets.phantoms.brain_mri import BrainPhantom
 from mtl.datasets.splits import FrozenSplit, make_split
+from mtl.errors import DataError, ProtocolError
 from mtl.studies.brain_mri.parameters import BrainMriParameters
 from mtl.studies.parameters import project_path
 from mtl.studies.run_directory import RunDirectory
@@ -40,12 +41,18 @@ def open_dataset(parameters: BrainMriParameters) -> MultiSourceDataset:
 
 
 def open_split(parameters: BrainMriParameters, dataset: MultiSourceDataset, run: RunDirectory) -> FrozenSplit:
-    """The split of a file, or the one that the parameters describe, frozen in the run directory."""
+    """The split of a file, or the one that the parameters describe; frozen in the run directory.
+
+    Raises:
+        ProtocolError: the run directory holds another split (other data, seed or fractions): one run, one
+            test set.
+    """
     p = parameters
     if p.split_file:
-        split = FrozenSplit.load(p.split_file, dataset.table)
+        split = FrozenSplit.load(project_path(p.split_file), dataset.table)
     else:
         chosen = [name.strip() for name in p.cross_validated.split(",") if name.strip()]
+        chosen = sorted(set(dataset.table["source"])) if chosen == ["all"] else chosen
         split = make_split(
             dataset.table,
             n_folds=p.n_folds,
@@ -53,6 +60,11 @@ def open_split(parameters: BrainMriParameters, dataset: MultiSourceDataset, run:
             test_fraction=p.test_fraction,
             validation_fraction=p.validation_fraction,
             seed=p.seed,
+        )
+    if run.split.exists() and FrozenSplit.load(run.split).hash != split.hash:
+        raise ProtocolError(
+            f"{run.split} was frozen with other data, seed or fractions: choose another name with the "
+            "parameter 'run', or throw this run's results away with mtl run --force"
         )
     split.save(run.split)
     return split
@@ -65,7 +77,11 @@ def training_loader(
     table = dataset.table.set_index("id").loc[list(ids)]
     if stage in ("warm_up", "reference"):
         table = table[table["has_mask"]]
-    subset = dataset.subset(list(table.index), augment=parameters.augment)
+        if not table["cls"].any():
+            raise DataError(
+                f"stage {stage!r} learns from tumour masks, but no training slice has a filled one"
+            )
+    subset = dataset.subset(list(table.index), augment=parameters.augment, seed=seed)
     sampler = (
         _mixing_sampler(parameters, table, seed) if stage == "joint" else ShuffledSampler(len(table), seed)
     )

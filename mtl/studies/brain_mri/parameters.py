@@ -39,7 +39,7 @@ class BrainMriParameters(StudyParameters):
     phantom_duplicates: float = Field(0.05, ge=0, le=1, description="rate of planted near-duplicates")
     # split
     n_folds: int = Field(1, ge=1, le=20, description="folds of the cross-validated sources; 1: one split")
-    cross_validated: str = Field("", description="sources, by comma, whose every unit is tested once")
+    cross_validated: str = Field("", description="sources, by comma, tested out of fold; or all")
     test_fraction: float = Field(0.25, gt=0, lt=0.9, description="of the groups of the other sources")
     validation_fraction: float = Field(0.2, gt=0, lt=0.9, description="of the groups that are not tested")
     split_file: str = Field("", description="frozen split to use; empty: made from seed and fractions")
@@ -70,10 +70,12 @@ class BrainMriParameters(StudyParameters):
     lambda_cls: float = Field(1.0, ge=0, description="weight of the classification loss")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="of the classification loss")
     balancer: BalancerName = Field("fixed", description="how the joint stage combines the tasks")
+    schedule_initial: float = Field(0.1, ge=0, description="schedule: weight of classification at the start")
+    schedule_kind: Literal["linear", "cosine", "step"] = Field("cosine", description="schedule: its form")
     probe_every: int = Field(20, ge=0, description="steps between gradient diagnostics; 0: only both ends")
-    probe_batches: int = Field(6, ge=2, description="batches of the gradient diagnostics")
+    probe_batches: int = Field(6, ge=3, description="batches of the gradient diagnostics")
     # evaluation
-    reference_network: bool = Field(False, description="train a single-task MONAI BasicUNet as well")
+    reference_folds: int = Field(0, ge=0, description="folds in which a MONAI BasicUNet is trained as well")
     n_bootstrap: int = Field(1000, ge=100, description="bootstrap resamples of every interval")
     dice_margin: float = Field(
         0.02, gt=0, lt=1, description="non-inferiority margin of Dice, fixed beforehand"
@@ -86,6 +88,14 @@ class BrainMriParameters(StudyParameters):
     def _check_together(self) -> BrainMriParameters:
         if self.image_size % 2**self.depth:
             raise ValueError(f"image_size={self.image_size} must be a multiple of 2**depth={2**self.depth}")
+        if self.image_size < 2 ** (self.depth + 1):
+            raise ValueError(
+                f"image_size={self.image_size} leaves a bottleneck of one pixel at depth={self.depth}"
+            )
+        if self.reference_folds and self.image_size < 32:
+            raise ValueError("the reference network needs image_size of 32 or more")
+        if self.reference_folds > self.n_folds:
+            raise ValueError(f"reference_folds={self.reference_folds} is more than n_folds={self.n_folds}")
         if self.w_dice + self.w_bce == 0:
             raise ValueError("w_dice and w_bce are both 0: the segmentation would have no loss")
         if self.n_folds > 1 and not self.cross_validated:

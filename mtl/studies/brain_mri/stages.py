@@ -29,12 +29,14 @@ ONLY_FOR = {
     "masked_ratio": (JOINT,),
     "lambda_cls": (JOINT,),
     "balancer": (JOINT,),
+    "schedule_initial": (JOINT,),
+    "schedule_kind": (JOINT,),
     "probe_every": (JOINT,),
     "probe_batches": (JOINT,),
 }
 #: Parameters that change where and how fast a stage trains, or what is made of it later, not its result.
 WITHOUT_EFFECT = {
-    "run", "output_root", "device", "workers", "data_root", "reference_network",
+    "run", "output_root", "device", "workers", "data_root", "reference_folds",
     "n_bootstrap", "dice_margin", "auc_margin",
 }  # fmt: skip
 
@@ -45,8 +47,18 @@ def relevant_parameters(stage: str, parameters: BrainMriParameters) -> dict[str,
     return parameters.model_dump(exclude=WITHOUT_EFFECT | others)
 
 
-def make_stage(name: str, parameters: BrainMriParameters, epochs: int | None = None) -> Stage:
-    """One stage; ``epochs`` replaces the number that the parameters give."""
+def _balancer_options(parameters: BrainMriParameters) -> dict[str, Any]:
+    if parameters.balancer != "schedule":
+        return {}
+    return {
+        "initial": {SEGMENTATION: 1.0, CLASSIFICATION: parameters.schedule_initial},
+        "final": {SEGMENTATION: 1.0, CLASSIFICATION: 1.0},
+        "kind": parameters.schedule_kind,
+    }
+
+
+def make_stage(name: str, parameters: BrainMriParameters, epochs: int | None = None, seed: int = 0) -> Stage:
+    """One stage; ``epochs`` replaces the number that the parameters give, ``seed`` is the stage's own."""
     p = parameters
     settings = {
         WARM_UP: {
@@ -71,6 +83,7 @@ def make_stage(name: str, parameters: BrainMriParameters, epochs: int | None = N
             "tasks": (SEGMENTATION, CLASSIFICATION),
             "task_weights": {CLASSIFICATION: p.lambda_cls},
             "balancer": p.balancer,
+            "balancer_options": _balancer_options(p),
             "selection": "dice_and_balanced_accuracy",
         },
         REFERENCE: {
@@ -88,6 +101,6 @@ def make_stage(name: str, parameters: BrainMriParameters, epochs: int | None = N
         min_learning_rate=p.min_lr,
         clip=p.clip,
         accumulate=p.accumulate,
-        seed=p.seed,
+        seed=seed,
         **settings,
     )

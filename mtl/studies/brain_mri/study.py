@@ -5,22 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 
-import numpy as np
 import pandas as pd
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 
 from mtl.datasets.brain_mri import MultiSourceDataset
 from mtl.datasets.splits import FrozenSplit
-from mtl.errors import ProtocolError
-from mtl.evaluation.brain_mri.baselines import (
-    histogram_features,
-    histogram_predictions,
-    label_baselines,
-    mean_mask_predictions,
-)
-from mtl.evaluation.classification import choose_threshold
+from mtl.errors import MissingArtefactError
 from mtl.files import sha256_of
 from mtl.losses.brain_mri import MultiTaskLoss
 from mtl.models.brain_mri import MultiTaskModel
@@ -30,7 +24,8 @@ from mtl.studies.brain_mri.data import in_order, open_dataset, open_split, train
 from mtl.studies.brain_mri.model_card import model_card
 from mtl.studies.brain_mri.objective import BrainMriObjective
 from mtl.studies.brain_mri.parameters import BrainMriParameters
-from mtl.studies.brain_mri.predict import predict_cases, validation_scores
+from mtl.studies.brain_mri.predict import validation_scores
+from mtl.studies.code_fingerprint import training_code_fingerprint
 from mtl.studies.provenance import record_provenance
 from mtl.studies.run_directory import RunDirectory, write_table
 from mtl.training.checkpoints import load_model
@@ -38,9 +33,10 @@ from mtl.training.devices import make_fabric
 from mtl.training.diagnostics import GradientProbe
 from mtl.training.loop import StageTrainer
 from mtl.training.sampling import EpochLoader
-from mtl.training.stage_result import StageResult
+from mtl.training.stage_result import StageResult, is_finished
+from mtl.training.stages import Stage
 
-_EVALUATION_BATCH = 32
+EVALUATION_BATCH = 32
 
 
 class BrainMriStudy:
@@ -60,16 +56,21 @@ class BrainMriStudy:
     # ------------------------------------------------------------------ data
     @cached_property
     def dataset(self) -> MultiSourceDataset:
-        """All sources, prepared; writes the provenance record."""
-        dataset = open_dataset(self.parameters)
-        write_table(self.run.slices, dataset.table)
-        record_provenance(self.parameters, dataset.fingerprint())
-        return dataset
+        """All sources, prepared."""
+        return open_dataset(self.parameters)
+
+    @cached_property
+    def data_fingerprint(self) -> str:
+        """Hash of every prepared pixel and label."""
+        return self.dataset.fingerprint()
 
     @cached_property
     def split(self) -> FrozenSplit:
-        """The frozen split of the run."""
-        return open_split(self.parameters, self.dataset, self.run)
+        """The frozen split of the run; the run's slices and provenance are recorded with it."""
+        split = open_split(self.parameters, self.dataset, self.run)
+        write_table(self.run.slices, self.dataset.table)
+        record_provenance(self.parameters, self.data_fingerprint)
+        return split
 
     @property
     def folds(self) -> range:
@@ -87,7 +88,7 @@ class BrainMriStudy:
 
     # ------------------------------------------------------------------ training
     @cached_property
-    def fabric(self):
+    def fabric(self) -> Fabric:
         """Device, precision and ranks."""
         return make_fabric(self.parameters.device, self.parameters.precision)
 
@@ -98,7 +99,7 @@ class BrainMriStudy:
 
     def untrained_model(self) -> MultiTaskModel:
         """The network as the parameters describe it, with random weights."""
-        return self._start(stages.WARM_UP, 0)[0]
+        return self._untrained(stages.WARM_UP)
 
     def drawn_in_epoch(self, stage: str, fold: int, epoch: int) -> pd.DataFrame:
         """Table rows of the slices that a stage's sampler draws in an epoch, repetitions included."""
@@ -109,25 +110,41 @@ class BrainMriStudy:
         """Train a stage in every fold; folds that are finished are taken from their folders.
 
         Raises:
-            MissingArtefactError: the stage that this one starts from has not been trained.
+            MissingArtefactError: the stage that this one starts from has not been trained as it is now.
             TrainingError: see ``StageTrainer.fit``.
         """
-        return [self._trainer(stage, fold).fit() for fold in self.folds]
+        return [self._trainer(stage, fold).fit() for fold in self.folds_of(stage)]
+
+    def folds_of(self, stage: str) -> range:
+        """The folds in which a stage is trained: all, but for the reference."""
+        return range(self.parameters.reference_folds) if stage == stages.REFERENCE else self.folds
+
+    def fingerprint(self, stage: str, fold: int) -> str:
+        """Hash of all that a stage's result depends on: code, data, split, parameters, earlier stages."""
+        return self._stage(stage, fold).fingerprint(*self._context(stage, fold))
+
+    def _context(self, stage: str, fold: int) -> tuple[str, ...]:
+        before = stages.STARTS_FROM[stage]
+        start = "random weights" if before is None else self.fingerprint(before, fold)
+        relevant = json.dumps(stages.relevant_parameters(stage, self.parameters))
+        code = training_code_fingerprint()
+        return (code, self.data_fingerprint, self.split.hash, str(fold), relevant, start)
+
+    def _stage(self, stage: str, fold: int) -> Stage:
+        epochs = self._reference_epochs(fold) if stage == stages.REFERENCE else None
+        return stages.make_stage(stage, self.parameters, epochs, self._seed(stage, fold))
 
     def _trainer(self, stage: str, fold: int) -> StageTrainer:
-        p = self.parameters
         torch.manual_seed(self._seed("initial weights", fold))
-        model, start = self._start(stage, fold)
-        loader = self._loader(stage, fold)
-        settings = stages.make_stage(stage, p, self._epochs(stage, fold, loader.steps_per_epoch()))
-        relevant = json.dumps(stages.relevant_parameters(stage, p))
-        context = (self.dataset.fingerprint(), self.split.hash, str(fold), relevant, start)
+        before = stages.STARTS_FROM[stage]
+        model = self._untrained(stage) if before is None else self.model(before, fold)
+        settings = self._stage(stage, fold)
         validation = self.split.folds[fold].validation
 
         def validate(model: nn.Module) -> Mapping[str, float]:
             return validation_scores(
                 model,
-                in_order(self.dataset, validation, _EVALUATION_BATCH),
+                in_order(self.dataset, validation, EVALUATION_BATCH),
                 classifies=stage in stages.CLASSIFIES,
                 device=self.fabric.device,
                 autocast=self.fabric.autocast,
@@ -135,154 +152,73 @@ class BrainMriStudy:
 
         objective = self._objective(settings.tasks)
         return StageTrainer(
-            self.fabric, model, objective, settings, loader, validate, self.run.stage(fold, stage),
-            context=context,
-            card=model_card(stage, fold, p, self.dataset.table, self.split),
+            self.fabric, model, objective, settings, self._loader(stage, fold), validate,
+            self.run.stage(fold, stage),
+            context=self._context(stage, fold),
+            card=model_card(stage, fold, self.parameters, self.dataset.table, self.split),
             label=f"{stage}, fold {fold + 1} of {len(self.folds)}",
             log_dir=self.run.tensorboard(fold, stage),
-            probe=self._probe(objective, fold) if stage == stages.JOINT else None,
-            probe_every=p.probe_every,
+            make_probe=(lambda: self._probe(objective, fold)) if stage == stages.JOINT else None,
+            probe_every=self.parameters.probe_every,
         )  # fmt: skip
 
     def _loader(self, stage: str, fold: int) -> EpochLoader:
         train = self.split.folds[fold].train
         return training_loader(self.parameters, self.dataset, train, stage, self._seed(stage, fold))
 
-    def _start(self, stage: str, fold: int) -> tuple[nn.Module, str]:
-        """The model that a stage begins with, and a hash of where its weights come from."""
-        before = stages.STARTS_FROM[stage]
-        if before is not None:
-            return self.model(before, fold), sha256_of(self._weights(before, fold).read_bytes())
-        arguments = {
-            "image_size": self.parameters.image_size,
-            "normalisation": self.dataset.normalisation.to_dict(),
-        }
+    def _untrained(self, stage: str) -> nn.Module:
+        p = self.parameters
+        arguments = {"image_size": p.image_size, "normalisation": self.dataset.normalisation.to_dict()}
         if stage == stages.REFERENCE:
-            model = SegmentationReference(base_filters=self.parameters.base_filters, **arguments)
-        else:
-            p = self.parameters
-            model = MultiTaskModel(base_filters=p.base_filters, depth=p.depth, dropout=p.dropout, **arguments)
-        return self._laid_out(model), "random weights"
+            return self._laid_out(SegmentationReference(base_filters=p.base_filters, **arguments))
+        arguments |= {"base_filters": p.base_filters, "depth": p.depth, "dropout": p.dropout}
+        return self._laid_out(MultiTaskModel(**arguments))
 
     def _objective(self, tasks: Sequence[str]) -> BrainMriObjective:
         p = self.parameters
         loss = MultiTaskLoss(p.w_dice, p.w_bce, lambda_cls=p.lambda_cls, label_smoothing=p.label_smoothing)
-        return BrainMriObjective(loss, tasks)
+        return BrainMriObjective(loss.to(self.fabric.device), tasks)
 
     def _probe(self, objective: BrainMriObjective, fold: int) -> GradientProbe:
         """Fixed batches, drawn as the joint stage draws them but without augmentation."""
         p = self.parameters.model_copy(update={"augment": False, "workers": 0})
-        loader = training_loader(
-            p, self.dataset, self.split.folds[fold].train, stages.JOINT, self._seed("probe", fold)
-        )
-        batches = [self.fabric.to_device(batch) for batch in loader.batches(0)][: p.probe_batches]
-        return GradientProbe(objective, batches, {"classification": p.lambda_cls}, block_of=_encoder_level)
+        train, seed = self.split.folds[fold].train, self._seed("probe", fold)
+        batches = training_loader(p, self.dataset, train, stages.JOINT, seed).batches(0)
+        chosen = [self.fabric.to_device(batch) for batch in islice(batches, p.probe_batches)]
+        return GradientProbe(objective, chosen, {"classification": p.lambda_cls}, block_of=_encoder_level)
 
-    def _epochs(self, stage: str, fold: int, steps_per_epoch: int) -> int | None:
-        """The reference gets as many steps as warm-up and joint stage together."""
-        if stage != stages.REFERENCE:
-            return None
-        p, train = self.parameters, self.split.folds[fold].train
-        steps = sum(
-            training_loader(p, self.dataset, train, name, 0).steps_per_epoch() * epochs
-            for name, epochs in ((stages.WARM_UP, p.warm_up_epochs), (stages.JOINT, p.joint_epochs))
-        )
-        return max(1, round(steps / steps_per_epoch))
+    def _reference_epochs(self, fold: int) -> int:
+        """So many that the reference makes as many steps as warm-up and joint stage together."""
+        p = self.parameters
+        per_epoch = {name: self._loader(name, fold).steps_per_epoch() for name in stages.STARTS_FROM}
+        steps = per_epoch[stages.WARM_UP] * p.warm_up_epochs + per_epoch[stages.JOINT] * p.joint_epochs
+        return max(1, round(steps / per_epoch[stages.REFERENCE]))
 
     def _seed(self, purpose: str, fold: int) -> int:
         return int(sha256_of(str(self.parameters.seed), purpose, str(fold))[:12], 16)
 
-    # ------------------------------------------------------------------ predictions
+    # ------------------------------------------------------------------ trained models
     def model(self, stage: str, fold: int) -> nn.Module:
-        """Best checkpoint of a stage. Raises ``MissingArtefactError`` naming the notebook to run."""
-        self.run.require(self._weights(stage, fold), stages.NOTEBOOK[stage])
-        kind = SegmentationReference if stage == stages.REFERENCE else MultiTaskModel
-        return self._laid_out(load_model(kind, self._weights(stage, fold).parent))
+        """Best checkpoint of a stage, if it was trained with this code, data and these parameters.
 
-    def _weights(self, stage: str, fold: int):
-        return self.run.stage(fold, stage) / "best" / "model.safetensors"
+        Raises:
+            MissingArtefactError: it was not; the message names the notebook to run.
+        """
+        folder = self.run.stage(fold, stage)
+        notebook = stages.NOTEBOOK[stage]
+        self.run.require(folder / "stage.json", notebook)
+        if not is_finished(folder, self.fingerprint(stage, fold)):
+            raise MissingArtefactError(
+                f"{folder} was trained with other parameters, data or code: run notebook {notebook} first"
+            )
+        kind = SegmentationReference if stage == stages.REFERENCE else MultiTaskModel
+        return self._laid_out(load_model(kind, folder / "best"))
 
     def _laid_out(self, model: nn.Module) -> nn.Module:
         layout = torch.channels_last if self.parameters.channels_last else torch.contiguous_format
         return model.to(memory_format=layout)
 
-    def predict(self, stage: str, ids: Sequence[str], fold: int, keep_masks: bool = False) -> pd.DataFrame:
-        """Predictions of a fold's best checkpoint for ``ids``, in float32; see ``predict_cases``."""
-        table = predict_cases(
-            self.model(stage, fold).to(self.fabric.device).eval(),
-            in_order(self.dataset, ids, _EVALUATION_BATCH),
-            classifies=stage in stages.CLASSIFIES,
-            min_tumor_pixels=self.parameters.min_tumor_pixels,
-            device=self.fabric.device,
-            keep_masks=keep_masks,
-        )
-        groups = self.dataset.table.set_index("id")["group"]
-        return table.assign(
-            group=groups.loc[table["id"]].to_numpy(), fold=fold, stage=stage, test_hash=self.split.test_hash
-        )
-
-    def write_test_predictions(self, stage: str) -> pd.DataFrame:
-        """Predict every fold's test part, with the threshold chosen on its validation part; save and return.
-
-        A case of a cross-validated source has one row (out of fold), one of the fixed test part a row per
-        fold. Where validation has one class only, no threshold can be chosen and 0.5 is used.
-        """
-        parts = []
-        for fold in self.folds:
-            validation = self.predict(stage, self.split.folds[fold].validation, fold)
-            test = self.predict(stage, self.split.folds[fold].test, fold)
-            parts.append(test.assign(threshold=_threshold(validation)))
-        table = pd.concat(parts, ignore_index=True)
-        self.run.write_predictions(stage, table)
-        return table
-
-    def write_baseline_predictions(self) -> pd.DataFrame:
-        """Trivial baselines on the same test parts (majority, source only, histogram, mean mask); saved."""
-        folds = [(self.rows(fold, "train"), self.rows(fold, "test")) for fold in self.folds]
-        ids = sorted({name for rows in folds for part in rows for name in part["id"]})
-        samples = {
-            name: self.dataset[i] for i, name in enumerate(self.dataset.table["id"]) if name in set(ids)
-        }
-        features = dict(
-            zip(ids, histogram_features(np.stack([samples[i]["image"].numpy() for i in ids])), strict=True)
-        )
-        masks = {
-            name: sample["mask"][0].numpy() for name, sample in samples.items() if sample["mask"] is not None
-        }
-        hash_ = self.split.test_hash
-        tables = [
-            label_baselines(folds, hash_),
-            histogram_predictions(folds, features, hash_),
-            mean_mask_predictions(folds, masks, hash_),
-        ]
-        table = pd.concat(tables, ignore_index=True)
-        self.run.write_predictions("baselines", table)
-        return table
-
-    def read_predictions(self, names: Sequence[str]) -> pd.DataFrame:
-        """Saved predictions of several stages, one below the other.
-
-        Raises:
-            MissingArtefactError: one is missing; the notebook that writes it is named.
-            ProtocolError: they were made on another test set than the run's frozen one.
-        """
-        tables = [
-            self.run.read_predictions(name, stages.NOTEBOOK.get(name, "05_evaluation")) for name in names
-        ]
-        for name, table in zip(names, tables, strict=True):
-            if set(table["test_hash"]) != {self.split.test_hash}:
-                raise ProtocolError(
-                    f"predictions of {name!r} were made on another test set: run its notebook again"
-                )
-        return pd.concat(tables, ignore_index=True)
-
 
 def _encoder_level(parameter: str) -> str:
     """``encoder.levels.2.0.weight`` to ``level 2``: the blocks of the gradient diagnostics."""
     return f"level {parameter.split('.')[2]}"
-
-
-def _threshold(validation: pd.DataFrame) -> float:
-    if validation["cls"].nunique() < 2:
-        return 0.5
-    return choose_threshold(validation["cls"], validation["tumor_prob"])
