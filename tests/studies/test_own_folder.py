@@ -1,0 +1,60 @@
+"""A folder of one's own: one source only, and one without any mask."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mtl.datasets.phantoms.brain_mri import BrainPhantom
+from mtl.files import read_json
+from mtl.reporting.check import check_run
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def write_kaggle_folder(folder: Path, with_masks: bool) -> None:
+    """Phantom slices in the Kaggle layout."""
+    phantom = BrainPhantom(n_patients=24, slices_per_patient=1, rho=0.0, size=64, seed=3)
+    for number, item in enumerate(phantom.slices):
+        pixels, mask = phantom.read(item)[0], phantom.true_mask(item)
+        image = Image.fromarray((255 * pixels / pixels.max()).clip(0, 255).astype(np.uint8))
+        name = f"{'Y' if item.cls else 'N'}{number}.png"
+        target = folder / "brain_tumor_dataset" / ("yes" if item.cls else "no") / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        image.save(target)
+        if with_masks and item.cls:
+            (folder / "masks").mkdir(exist_ok=True)
+            Image.fromarray((mask * 255).astype(np.uint8)).save(folder / "masks" / name)
+
+
+def mtl_run(data: Path, outputs: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "mtl.cli", "run", "brain_mri", "--params", "smoke"]
+    command += ["-p", f"data_root={data}", "-p", f"output_root={outputs}", "-p", "run=own"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=400, cwd=ROOT)
+
+
+@pytest.mark.slow
+def test_one_source_runs_through_all_notebooks(tmp_path):
+    write_kaggle_folder(tmp_path / "data", with_masks=True)
+    done = mtl_run(tmp_path / "data", tmp_path / "outputs")
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = tmp_path / "outputs" / "brain_mri" / "own"
+    assert check_run(run) == {}
+    found = read_json(run / "metrics.json")["evaluation"]["classification"]["joint"]
+    assert set(found) == {"kaggle", "pooled"}
+    pooled = found["pooled"]
+    assert pooled["roc_auc_within_source"]["value"] == pytest.approx(pooled["roc_auc"]["value"])
+
+
+@pytest.mark.slow
+def test_a_folder_without_any_mask_is_told_what_is_missing(tmp_path):
+    write_kaggle_folder(tmp_path / "data", with_masks=False)
+    done = mtl_run(tmp_path / "data", tmp_path / "outputs")
+    assert done.returncode == 1
+    assert "no training slice has a filled one" in done.stdout
+    assert "01_data_and_sources  ok" in done.stdout
