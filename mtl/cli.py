@@ -47,7 +47,9 @@ def run(
         int | None, typer.Option(min=1, help="Notebooks side by side on this machine.")
     ] = None,
     gpus: Annotated[int, typer.Option(min=0, help="So many workers, each with a card of its own.")] = 0,
-    force: Annotated[bool, typer.Option(help="Start from nothing: checkpoints, split and results go.")] = False,
+    force: Annotated[
+        bool, typer.Option(help="Start from nothing: checkpoints, split and results go.")
+    ] = False,
 ) -> None:
     """Run the notebooks of studies in order, write their reports and the gallery; resume what is done."""
     from mtl.reporting.batch import run_notebooks
@@ -55,7 +57,9 @@ def run(
     from mtl.reporting.study_jobs import notebook_jobs
     from mtl.studies.parameters import project_root
 
-    jobs = [job for study in studies for job in notebook_jobs(study, params, parse_overrides(overrides), force)]
+    jobs = [job for study in studies for job in notebook_jobs(study, params, parse_overrides(overrides))]
+    for folder in dict.fromkeys(job.run_directory for job in jobs):
+        typer.echo(f"Notebooks of {folder.parent.name} with parameters '{params}' into {folder}")
     result = run_notebooks(
         jobs, cluster, workers, gpus, force, on_update=TerminalProgress(), project_root=project_root()
     )

@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING
 
 from mtl.reporting.gallery import write_gallery
 from mtl.reporting.kernel_environment import available_cores, kernel_environment
-from mtl.reporting.plan import JobKey, in_dependency_order, needed_keys, refresh_reports, register, stale_jobs
+from mtl.reporting.plan import (
+    JobKey,
+    forget_results,
+    in_dependency_order,
+    needed_keys,
+    refresh_reports,
+    register,
+    stale_jobs,
+)
 from mtl.reporting.progress import BatchEvent, Estimator, summary_text
 from mtl.reporting.status import (
     BAD,
@@ -83,6 +91,8 @@ def run_notebooks(
         for run_directory in dict.fromkeys(job.run_directory for job in ordered):
             held.enter_context(owned_run(run_directory))
             bury_the_dead(run_directory)
+            if force:
+                forget_results(run_directory)
         stale = stale_jobs(ordered, force)
         register(ordered, stale)
         refresh_reports([job for job in ordered if job not in stale])

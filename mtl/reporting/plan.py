@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import graphlib
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -83,3 +84,11 @@ def refresh_reports(jobs: Sequence[NotebookJob]) -> None:
 def needed_keys(job: NotebookJob) -> list[JobKey]:
     """The keys of the jobs that ``job`` needs."""
     return [(job.run_directory, name) for name in job.needs]
+
+
+def forget_results(run_directory: Path) -> None:
+    """Take away what would let a stage or a split be taken over from an earlier run of this name."""
+    for folder in ("checkpoints", "predictions", "tensorboard"):
+        shutil.rmtree(run_directory / folder, ignore_errors=True)
+    for file in ("split.json", "metrics.json"):
+        (run_directory / file).unlink(missing_ok=True)

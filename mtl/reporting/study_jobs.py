@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,18 +41,8 @@ def _run_name(file: Path, overrides: Mapping[str, Any]) -> str:
     return str(overrides.get("run", read_yaml(file).get("run", file.stem)))
 
 
-def forget_results(run_directory: Path) -> None:
-    """Take away what would let a stage or a split be taken over from an earlier run of this name."""
-    for folder in ("checkpoints", "predictions", "tensorboard"):
-        shutil.rmtree(run_directory / folder, ignore_errors=True)
-    for file in ("split.json", "metrics.json"):
-        (run_directory / file).unlink(missing_ok=True)
-
-
-def notebook_jobs(
-    study: str, name: str, overrides: Mapping[str, Any], force: bool = False
-) -> list[NotebookJob]:
-    """One job per notebook of the study; each needs the one before it. ``force`` starts from nothing.
+def notebook_jobs(study: str, name: str, overrides: Mapping[str, Any]) -> list[NotebookJob]:
+    """One job per notebook of the study; each needs the one before it.
 
     Everything is validated before anything runs: parameters, the data folder, the notebooks.
 
@@ -64,8 +53,6 @@ def notebook_jobs(
     parameters = load_parameters(study, name, overrides)
     file = parameter_file(study, name)
     values = read_yaml(file) | dict(overrides) | {"run": parameters.run}
-    if force:
-        forget_results(parameters.run_directory)
     data, code = data_fingerprint(parameters), package_fingerprint()
     expected = expected_seconds(file)
     jobs: list[NotebookJob] = []

@@ -95,7 +95,7 @@ class BrainMriStudy:
     def training_order(self) -> list[str]:
         """All stages that the parameters ask for, each after the one that it starts from."""
         names = [stages.WARM_UP, stages.HEAD, stages.JOINT]
-        return names + [stages.REFERENCE] * self.parameters.reference_network
+        return names + [stages.REFERENCE] * bool(self.parameters.reference_folds)
 
     def untrained_model(self) -> MultiTaskModel:
         """The network as the parameters describe it, with random weights."""
