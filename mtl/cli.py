@@ -47,9 +47,7 @@ def run(
         int | None, typer.Option(min=1, help="Notebooks side by side on this machine.")
     ] = None,
     gpus: Annotated[int, typer.Option(min=0, help="So many workers, each with a card of its own.")] = 0,
-    force: Annotated[
-        bool, typer.Option(help="Start from nothing: checkpoints, split and results go.")
-    ] = False,
+    force: Annotated[bool, typer.Option(help="Start from nothing: checkpoints and results go.")] = False,
 ) -> None:
     """Run the notebooks of studies in order, write their reports and the gallery; resume what is done."""
     from mtl.reporting.batch import run_notebooks

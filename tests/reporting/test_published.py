@@ -38,6 +38,7 @@ ROWS = [
 def run(run_directory: Path) -> Path:
     write_metrics(run_directory, "published", {"title": "Three stages", "rows": ROWS})
     hardware = {"cpu": "Xeon", "cores": 2, "gpu": None}
+    write_json(run_directory / "run.json", {"status": "ok", "notebooks": {}})
     write_json(run_directory / "provenance.json", {"date": "2026-11-21T10:00:00+00:00", "hardware": hardware})
     return run_directory
 
@@ -47,6 +48,15 @@ def test_publish_copies_what_the_table_needs(run: Path, tmp_path: Path) -> None:
     assert record["rows"] == ROWS and record["title"] == "Three stages"
     assert (record["date"], record["hardware"]) == ("2026-11-21", "2 cores of Xeon")
     assert record["command"] == "mtl run brain_mri --params quick"
+
+
+@pytest.mark.parametrize("status", ["failed", "dead", "running", None])
+def test_a_run_that_did_not_end_well_is_not_published(run: Path, tmp_path: Path, status: str | None) -> None:
+    (run / "run.json").unlink()
+    if status:
+        write_json(run / "run.json", {"status": status, "notebooks": {}})
+    with pytest.raises(DataError, match="all ok"):
+        publish(run, tmp_path / "published")
 
 
 def test_the_table(run: Path, tmp_path: Path) -> None:
