@@ -46,6 +46,7 @@ parameters = read_parameters("brain_mri", globals())
 from mtl.evaluation.brain_mri import by_stage_and_source, classification_table
 from mtl.reporting.claims import claim, show_table
 from mtl.reporting.figures import image_grid, show_figure, use_report_style
+from mtl.reporting.figures_brain_mri import slice_grid
 from mtl.reporting.figures_results import forest_plot
 from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.brain_mri.predictions import write_baseline_predictions
@@ -89,13 +90,7 @@ for _, rows in slices.groupby(["source", "cls"], sort=False):
     shown += list(rng.choice(rows["id"], size=min(4, len(rows)), replace=False))
 rows = slices.set_index("id").loc[shown].sort_values(["source", "cls"], ascending=[True, False])
 samples = study.samples(list(rows.index))
-figure = image_grid(
-    [sample["image"][0].numpy() for sample in samples],
-    titles=[f"{s['source']}, {'tumour' if s['cls'] else 'no tumour'}" for s in samples],
-    overlays=[None if s["mask"] is None else s["mask"][0].numpy() for s in samples],
-    ncols=4,
-    limits=(-2, 4),
-)
+figure = slice_grid(samples, [f"{s['source']}, {'tumour' if s['cls'] else 'no tumour'}" for s in samples])
 show_figure(
     figure,
     alt="Prepared slices of every source, with and without tumour; tumour masks are outlined where known.",

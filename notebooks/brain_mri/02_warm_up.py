@@ -48,9 +48,10 @@ parameters = read_parameters("brain_mri", globals())
 
 # %%
 import pandas as pd
-from mtl.evaluation.brain_mri import by_stage_and_source, segmentation_table
+from mtl.evaluation.brain_mri import by_stage_and_source, readable_rows, segmentation_table
 from mtl.reporting.claims import claim, show_table
-from mtl.reporting.figures import image_grid, show_figure, use_report_style
+from mtl.reporting.figures import show_figure, use_report_style
+from mtl.reporting.figures_brain_mri import outline_failures
 from mtl.reporting.figures_results import forest_plot, training_curves
 from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.brain_mri.failures import lowest_dice
@@ -108,13 +109,8 @@ wanted = {
     "hd95_undefined": "nothing found",
     "empty_falsely_marked": "empty falsely marked",
 }
-rows = [
-    {"stage": stage, "source": source, **{label: metrics[name] for name, label in wanted.items()}}
-    for stage, sources in found.items()
-    for source, metrics in sources.items()
-]
 show_table(
-    pd.DataFrame(rows),
+    pd.DataFrame(readable_rows(found, wanted)),
     source="predictions/warm_up.parquet",
     caption="Segmentation on the test part",
     index=False,
@@ -159,13 +155,7 @@ else:
 
 # %%
 drawn = lowest_dice(study, "warm_up", predictions)
-samples = {sample["id"]: sample for sample in study.samples(list(drawn["id"]))}
-figure = image_grid(
-    [samples[name]["image"][0].numpy() for name in drawn["id"]],
-    titles=[f"{row.source}, Dice {row.dice:.2f}" for row in drawn.itertuples()],
-    overlays=[[samples[row.id]["mask"][0].numpy(), row.mask > 0.5] for row in drawn.itertuples()],
-    limits=(-2, 4),
-)
+figure = outline_failures(study.samples(list(drawn["id"])), drawn)
 show_figure(
     figure,
     alt="The test slices with the lowest Dice; true mask solid, predicted mask dashed.",

@@ -46,9 +46,10 @@ parameters = read_parameters("brain_mri", globals())
 # %%
 import pandas as pd
 import torch
-from mtl.evaluation.brain_mri import by_stage_and_source, classification_table
+from mtl.evaluation.brain_mri import by_stage_and_source, classification_table, readable_rows
 from mtl.reporting.claims import claim, show_table
-from mtl.reporting.figures import image_grid, show_figure, use_report_style
+from mtl.reporting.figures import show_figure, use_report_style
+from mtl.reporting.figures_brain_mri import answer_failures
 from mtl.reporting.figures_results import forest_plot, training_curves
 from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.brain_mri.failures import confident_errors
@@ -117,13 +118,8 @@ wanted = {
     "specificity": "specificity",
     "mcc": "MCC",
 }
-rows = [
-    {"stage": stage, "source": source, **{label: metrics[name] for name, label in wanted.items()}}
-    for stage, sources in found.items()
-    for source, metrics in sources.items()
-]
 show_table(
-    pd.DataFrame(rows),
+    pd.DataFrame(readable_rows(found, wanted)),
     source="predictions/head.parquet",
     caption="Classification on the test part",
     index=False,
@@ -136,14 +132,8 @@ show_table(
 
 # %% tags=["optional-figure"]
 errors = confident_errors(predictions, "head")
-samples = study.samples(list(errors["id"]))
 if len(errors):
-    figure = image_grid(
-        [sample["image"][0].numpy() for sample in samples],
-        titles=[f"{row.source}: {row.error}, p = {row.tumor_prob:.2f}" for row in errors.itertuples()],
-        overlays=[None if s["mask"] is None else s["mask"][0].numpy() for s in samples],
-        limits=(-2, 4),
-    )
+    figure = answer_failures(study.samples(list(errors["id"])), errors)
     show_figure(
         figure,
         alt="Test slices with the most confident errors: missed tumours first, then false alarms.",

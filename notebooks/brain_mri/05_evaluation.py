@@ -43,12 +43,14 @@ from mtl.evaluation.brain_mri import (
     average_over_folds,
     by_stage_and_source,
     classification_table,
+    readable_rows,
     segmentation_table,
     table_alarms,
 )
 from mtl.evaluation.calibration import reliability_table
 from mtl.reporting.claims import claim, reference, show_table
-from mtl.reporting.figures import image_grid, show_figure, use_report_style
+from mtl.reporting.figures import show_figure, use_report_style
+from mtl.reporting.figures_brain_mri import answer_failures, outline_failures
 from mtl.reporting.figures_results import forest_plot, reliability_plot
 from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.brain_mri.comparisons import compare_arms, difference
@@ -93,13 +95,8 @@ wanted = {
     "recall": "recall",
     "specificity": "specificity",
 }
-rows = [
-    {"stage": stage, "source": source, **{label: metrics.get(name) for name, label in wanted.items()}}
-    for stage, sources in classified.items()
-    for source, metrics in sources.items()
-]
 show_table(
-    pd.DataFrame(rows),
+    pd.DataFrame(readable_rows(classified, wanted)),
     source="predictions/*.parquet",
     caption="Classification per stage and source",
     index=False,
@@ -143,13 +140,8 @@ masks = {
     "hd95": "HD95 (px)",
     "empty_falsely_marked": "empty falsely marked",
 }
-rows = [
-    {"stage": stage, "source": source, **{label: metrics[name] for name, label in masks.items()}}
-    for stage, sources in segmented.items()
-    for source, metrics in sources.items()
-]
 show_table(
-    pd.DataFrame(rows),
+    pd.DataFrame(readable_rows(segmented, masks)),
     source="predictions/*.parquet",
     caption="Segmentation per stage and source",
     index=False,
@@ -221,13 +213,7 @@ show_figure(
 
 # %%
 drawn = lowest_dice(study, "joint", predictions)
-samples = {sample["id"]: sample for sample in study.samples(list(drawn["id"]))}
-figure = image_grid(
-    [samples[name]["image"][0].numpy() for name in drawn["id"]],
-    titles=[f"{row.source}, Dice {row.dice:.2f}" for row in drawn.itertuples()],
-    overlays=[[samples[row.id]["mask"][0].numpy(), row.mask > 0.5] for row in drawn.itertuples()],
-    limits=(-2, 4),
-)
+figure = outline_failures(study.samples(list(drawn["id"])), drawn)
 show_figure(
     figure,
     alt="Slices with the lowest Dice of the joint stage, masks outlined.",
@@ -239,14 +225,8 @@ show_figure(
 
 # %% tags=["optional-figure"]
 wrong = confident_errors(predictions, "joint")
-samples = study.samples(list(wrong["id"]))
 if len(wrong):
-    figure = image_grid(
-        [sample["image"][0].numpy() for sample in samples],
-        titles=[f"{row.source}: {row.error}, p = {row.tumor_prob:.2f}" for row in wrong.itertuples()],
-        overlays=[None if s["mask"] is None else s["mask"][0].numpy() for s in samples],
-        limits=(-2, 4),
-    )
+    figure = answer_failures(study.samples(list(wrong["id"])), wrong)
     show_figure(
         figure, alt="Most confident wrong answers of the joint stage.", source="predictions/joint.parquet"
     )

@@ -20,6 +20,7 @@ from mtl.evaluation.brain_mri.tables import (
     average_over_folds,
     by_stage_and_source,
     classification_table,
+    readable_rows,
     segmentation_table,
     table_alarms,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "histogram_predictions",
     "label_baselines",
     "mean_mask_predictions",
+    "readable_rows",
     "segmentation_table",
     "table_alarms",
 ]

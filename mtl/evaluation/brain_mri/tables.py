@@ -18,7 +18,7 @@ networks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -149,6 +149,20 @@ def by_stage_and_source(table: pd.DataFrame) -> dict[str, dict[str, dict[str, Es
     for _, row in table.iterrows():
         nested.setdefault(row["stage"], {}).setdefault(row["source"], {})[row["metric"]] = estimate_of(row)
     return nested
+
+
+def readable_rows(
+    found: Mapping[str, Mapping[str, Mapping[str, Estimate]]], labels: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Rows for people from ``by_stage_and_source``: stage, source, and a column per metric in ``labels``.
+
+    labels: metric -> heading; a metric that a row lacks is ``None``.
+    """
+    return [
+        {"stage": stage, "source": source, **{text: metrics.get(name) for name, text in labels.items()}}
+        for stage, sources in found.items()
+        for source, metrics in sources.items()
+    ]
 
 
 def cluster_labels(cases: pd.DataFrame, clusters: str) -> pd.Series:

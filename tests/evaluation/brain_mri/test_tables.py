@@ -11,9 +11,11 @@ from mtl.errors import DataError, ProtocolError
 from mtl.evaluation.brain_mri import (
     average_over_folds,
     classification_table,
+    readable_rows,
     segmentation_table,
     table_alarms,
 )
+from mtl.evaluation.statistics import Estimate
 
 
 @pytest.fixture(scope="module")
@@ -174,3 +176,13 @@ def test_deterministic_in_seed(predictions: pd.DataFrame) -> None:
     first, again = (classification_table(part, n_resamples=50, seed=3) for _ in range(2))
     pd.testing.assert_frame_equal(first, again)
     assert (classification_table(part, n_resamples=50, seed=4)["low"] != first["low"]).any()
+
+
+def test_readable_rows_have_a_column_per_metric_and_none_where_there_is_none() -> None:
+    auc = Estimate(0.9, 0.8, 0.95, n=10, unit="group")
+    found = {"joint": {"lgg": {"roc_auc": auc}, "pooled": {"roc_auc": auc, "mcc": auc}}}
+    rows = readable_rows(found, {"roc_auc": "ROC-AUC", "mcc": "MCC"})
+    assert rows == [
+        {"stage": "joint", "source": "lgg", "ROC-AUC": auc, "MCC": None},
+        {"stage": "joint", "source": "pooled", "ROC-AUC": auc, "MCC": auc},
+    ]
