@@ -103,10 +103,11 @@ def hardware_text(hardware: Any) -> str:
 
 
 def _section(record: Mapping[str, Any]) -> str:
-    """Stages as rows, source and metric as columns."""
-    columns = list(dict.fromkeys((row["source"], row["metric"]) for row in record["rows"]))
-    stages = list(dict.fromkeys(row["stage"] for row in record["rows"]))
-    cells = {(r["stage"], r["source"], r["metric"]): _short(r["estimate"]) for r in record["rows"]}
+    """Stages as rows, source and metric as columns; rows with ``in_table`` false stay in the file only."""
+    rows = [row for row in record["rows"] if row.get("in_table", True)]
+    columns = list(dict.fromkeys((row["source"], row["metric"]) for row in rows))
+    stages = list(dict.fromkeys(row["stage"] for row in rows))
+    cells = {(row["stage"], row["source"], row["metric"]): _short(row["estimate"]) for row in rows}
     lines = [
         f"### {record['title']}",
         "",

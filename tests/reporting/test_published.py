@@ -73,6 +73,14 @@ def test_the_table(run: Path, tmp_path: Path) -> None:
     ]
 
 
+def test_rows_kept_out_of_the_table_are_published_all_the_same(run: Path, tmp_path: Path) -> None:
+    more = {"stage": "joint", "source": "LGG", "metric": "MCC", "estimate": {"value": 0.5}, "in_table": False}
+    write_metrics(run, "published", {"title": "T", "rows": [*ROWS, more]})
+    record = read_json(publish(run, tmp_path / "published"))
+    assert record["rows"][-1] == more
+    assert "MCC" not in results_table_text(tmp_path / "published")
+
+
 def test_the_readme_is_brought_in_step_once(run: Path, tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"# R\n\n{START}\nold\n{END}\n\nrest\n")

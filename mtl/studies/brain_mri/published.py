@@ -13,6 +13,7 @@ _CLASSIFICATION = {
     "specificity": "specificity",
 }
 _SEGMENTATION = {"dice_nonempty": "Dice, non-empty"}
+_IN_TABLE = ("roc_auc", "dice_nonempty")
 _LEFT_OUT = ("majority", "all_positive")
 
 
@@ -23,12 +24,18 @@ def published_rows(parameters: BrainMriParameters, classified: Mapping, segmente
         classified, segmented: ``{stage: {source: {metric: Estimate}}}`` (``by_stage_and_source``).
 
     Returns:
-        ``{"title", "rows": [{"stage", "source", "metric", "estimate"}]}``; undefined figures and the two
-        constant baselines (always 0.5) are left out.
+        ``{"title", "rows": [{"stage", "source", "metric", "estimate", "in_table"}]}``; undefined figures and
+        the two constant baselines (always 0.5) are left out.
     """
     kind = "real slices" if parameters.data_root else "phantoms"
     rows = [
-        {"stage": stage, "source": source, "metric": label, "estimate": metrics[name]}
+        {
+            "stage": stage,
+            "source": source,
+            "metric": label,
+            "estimate": metrics[name],
+            "in_table": name in _IN_TABLE,
+        }
         for results, names in ((classified, _CLASSIFICATION), (segmented, _SEGMENTATION))
         for stage, sources in results.items()
         if stage not in _LEFT_OUT
