@@ -6,7 +6,9 @@ traceback.
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,19 +80,25 @@ def train(
 
     Finished stages are found by the notebooks of a later ``mtl run``, which then only evaluate.
     """
+    from mtl.reporting.status import owned_run
     from mtl.reporting.study_jobs import load_parameters
     from mtl.studies import study_class
 
-    assembled = study_class(study)(load_parameters(study, params, parse_overrides(overrides)))
+    parameters = load_parameters(study, params, parse_overrides(overrides))
+    assembled = study_class(study)(parameters)
     order = assembled.training_order()
     wanted = [name.strip() for name in stages.split(",") if name.strip()]
     for stage in wanted:
         if stage not in order:
             raise ParameterError(f"--stages: unknown stage {stage!r}; there is {', '.join(order)}")
-    for stage in wanted or order:
-        for result in assembled.train(stage):
-            if assembled.fabric.is_global_zero:
-                typer.echo(f"{result.folder}: best epoch {result.best_epoch}, score {result.best_score:.4f}")
+    first = os.environ.get("RANK", "0") == "0"
+    with owned_run(parameters.run_directory) if first else nullcontext():
+        for stage in wanted or order:
+            for result in assembled.train(stage):
+                if first:
+                    typer.echo(
+                        f"{result.folder}: best epoch {result.best_epoch}, score {result.best_score:.4f}"
+                    )
 
 
 @data_app.command("check")

@@ -113,11 +113,12 @@ def test_an_output_folder_that_cannot_be_written_is_named(mtl, tmp_path, command
     assert "output folder" in said.err and f"{root}/brain_mri/smoke" in said.err
 
 
-def test_a_run_directory_in_use_is_not_shared(mtl, tmp_path):
+@pytest.mark.parametrize("command", ["run", "train"])
+def test_a_run_directory_in_use_is_not_shared(mtl, tmp_path, command):
     with owned_run(tmp_path / "brain_mri" / "smoke"):
-        said = mtl("run", "brain_mri", "--params", "smoke", "-p", f"output_root={tmp_path}")
+        said = mtl(command, "brain_mri", "--params", "smoke", "-p", f"output_root={tmp_path}")
     assert said.code == 2
-    assert f"another process is running notebooks in {tmp_path}/brain_mri/smoke" in said.err
+    assert f"another process is busy in {tmp_path}/brain_mri/smoke" in said.err
     assert not (tmp_path / "brain_mri" / "smoke" / "run.json").exists()
 
 

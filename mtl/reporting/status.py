@@ -132,7 +132,7 @@ def owned_run(run_directory: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise MtlError(f"another process is running notebooks in {run_directory}: wait for it") from error
+            raise MtlError(f"another process is busy in {run_directory}: wait for it") from error
         yield
 
 

@@ -151,7 +151,7 @@ show_table(pd.DataFrame(counts), source="split.json", caption="Slices per fold, 
 # %% [markdown]
 # Groups are only as good as what they were made from. The audit compares prepared pictures across the
 # parts of the first fold (perceptual hash, then thumbnail correlation, flips and turns included) and lists
-# what looks like a near copy on two sides. Different patients can look alike in small pictures, so the pairs
+# what looks like a near copy on two sides (a correlation of `0.98` or more). Different patients can look alike in small pictures, so the pairs
 # are candidates to look at, not proof of a leak.
 
 # %%

@@ -83,7 +83,8 @@ show_table(counts, source="predictions/joint.parquet", caption="The frozen test 
 # ## Classification
 # Thresholds were chosen on validation, fold by fold (the baselines keep one half). `warm_up` has no trained head: its score is the mean of
 # the most confident mask pixels. The pooled row mixes sources and is flattered by whatever tells them apart;
-# `within source` counts pairs of one source only.
+# `within source` counts pairs of one source only. Scores of several folds are averaged for a slice that all of
+# them test, which makes a small ensemble of it; `mean of folds` is the ROC-AUC of single networks.
 
 # %%
 classification = classification_table(trained, **settings)
@@ -95,6 +96,8 @@ wanted = {
     "recall": "recall",
     "specificity": "specificity",
 }
+if len(study.folds) > 1:
+    wanted["roc_auc_mean_of_folds"] = "mean of folds"
 show_table(
     pd.DataFrame(readable_rows(classified, wanted)),
     source="predictions/*.parquet",
@@ -194,7 +197,8 @@ else:
 
 # %% [markdown]
 # ## Calibration
-# Does a probability mean what it says? Bins of equal size, with intervals.
+# Does a probability mean what it says? Bins of equal size; their intervals take slices as independent, which is
+# kind to them.
 
 # %%
 joint = average_over_folds(predictions[predictions["stage"].isin(["head", "joint"])])
