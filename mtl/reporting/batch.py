@@ -121,6 +121,8 @@ class Batch:
     def run(self, cluster: str, workers: int, gpus: int, root: Path) -> None:
         from mtl.reporting.cluster import connect
 
+        # Before Dask starts: it sets one thread and a small trim threshold, in this process too.
+        self.environment = kernel_environment(workers) if cluster == "local" else None
         try:
             with connect(cluster, workers, gpus) as client:
                 self.tell("begin")
@@ -141,7 +143,6 @@ class Batch:
         hosts = [worker["host"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
         crowd = workers if local else max(map(hosts.count, hosts), default=1)
         self.client, self.root, self.crowd = client, root, crowd
-        self.environment = kernel_environment(workers) if local else None
 
     def submit(self, job: NotebookJob) -> None:
         """Dask orders the jobs: each takes the futures of what it needs."""

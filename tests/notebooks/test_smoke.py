@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mtl.reporting.check import check_run
+from mtl.reporting.kernel_environment import kernel_environment
 from mtl.studies import STUDIES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,6 +65,15 @@ def test_a_run_leaves_everything_that_its_numbers_come_from(smoke_runs, study):
     assert json.loads((run / "metrics.json").read_text())
     assert list((run / "predictions").glob("*.parquet")) and list((run / "tensorboard").rglob("events*"))
     assert (run.parent.parent / "index.html").exists()
+
+
+@pytest.mark.notebooks
+def test_kernels_get_all_cores_and_the_allocator_setting_and_the_record_says_so(smoke_runs):
+    """Dask sets one thread and a small trim threshold for its own processes; kernels must not inherit them."""
+    record = json.loads((smoke_runs["brain_mri"][0] / "provenance.json").read_text())["environment"]
+    expected = kernel_environment(workers=1)
+    assert record["OMP_NUM_THREADS"] == expected["OMP_NUM_THREADS"]
+    assert record.get("MALLOC_TRIM_THRESHOLD_") == expected.get("MALLOC_TRIM_THRESHOLD_")
 
 
 @pytest.mark.notebooks
