@@ -69,7 +69,7 @@ def test_a_run_leaves_everything_that_its_numbers_come_from(smoke_runs, study):
 
 @pytest.mark.notebooks
 def test_kernels_get_all_cores_and_the_allocator_setting_and_the_record_says_so(smoke_runs):
-    """Dask sets one thread and a small trim threshold for its own processes; kernels must not inherit them."""
+    """Dask sets one thread and a small trim threshold for its own processes, not for kernels."""
     record = json.loads((smoke_runs["brain_mri"][0] / "provenance.json").read_text())["environment"]
     expected = kernel_environment(workers=1)
     assert record["OMP_NUM_THREADS"] == expected["OMP_NUM_THREADS"]
