@@ -32,16 +32,6 @@ def kernel_environment(workers: int = 1, cores: int | None = None, inherit: bool
     return {name: set_already.get(name, value) for name, value in chosen.items()}
 
 
-def describe_environment(environment: dict[str, str] | None = None) -> dict[str, str]:
-    """The variables as they stand in this process, with one sentence on the allocator: for the provenance."""
-    environment = dict(os.environ) if environment is None else environment
-    names = (*KEEP_MEMORY, *THREADS, "PYTHONHASHSEED", "CUDA_VISIBLE_DEVICES")
-    found = {name: environment[name] for name in names if name in environment}
-    kept = uses_glibc() and all(name in found for name in KEEP_MEMORY)
-    sentence = "keeps freed memory (large blocks from the heap)" if kept else "the system's defaults"
-    return {"allocator": sentence, **found}
-
-
 def uses_glibc() -> bool:
     """True on Linux with the GNU C library; others ignore the variables, so they are not set there."""
     return sys.platform == "linux" and platform.libc_ver()[0] == "glibc"

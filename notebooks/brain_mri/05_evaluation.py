@@ -106,8 +106,7 @@ show_table(
 )
 
 # %% [markdown]
-# The rest of the usual figures, pooled. Accuracy and the mean of Dice and accuracy are there for comparison
-# with published figures only.
+# The rest of the usual figures, pooled. Accuracy is there for comparison with published figures only.
 
 # %%
 more = {
@@ -153,7 +152,8 @@ show_table(
 # %% [markdown]
 # ## The stages compared
 # Differences are paired by slice and clustered by group; p values are corrected over the whole table (Holm). The
-# comparisons and their margins were fixed beforehand. A verdict is about *these trained networks*: one seed was
+# list of comparisons is fixed in the code and the margins in the parameters, not chosen by a run's scores; verdicts
+# follow the plain interval, not the corrected p value. A verdict is about *these trained networks*: one seed was
 # trained, and what training again would change is not in the intervals. The detectable difference says what this
 # test set could have shown at all. The reference is compared on the folds that it was trained in.
 

@@ -1,4 +1,4 @@
-"""The comparisons that the study was set up for, fixed before any score was seen, in one Holm family."""
+"""The comparisons that the study reports, the same in every run whatever its scores, in one Holm family."""
 
 from __future__ import annotations
 
