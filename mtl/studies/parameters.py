@@ -44,6 +44,7 @@ class StudyParameters(BaseModel):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
         "bf16-mixed", description="arithmetic of the training step"
     )
+    deterministic: bool = Field(False, description="the same bits on every run, on a GPU too; slower there")
 
     @property
     def run_directory(self) -> Path:

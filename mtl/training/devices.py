@@ -11,14 +11,19 @@ from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 
 
-def make_fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
+def make_fabric(device: str = "auto", precision: str = "32-true", deterministic: bool = False) -> Fabric:
     """A launched Fabric: one device, or one of the ranks that ``torchrun`` started.
 
     Args:
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
+        deterministic: only algorithms that give the same bits every time (process-wide, slower on a GPU);
+            an operation that has none raises PyTorch's own error. A CPU run repeats itself without.
     """
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    if deterministic:  # cuBLAS reads this when it starts
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     accelerator = "gpu" if device == "cuda" else device
     if world == 1:

@@ -152,10 +152,11 @@ show_table(
 # %% [markdown]
 # ## The stages compared
 # Differences are paired by slice and clustered by group; p values are corrected over the whole table (Holm). The
-# list of comparisons is fixed in the code and the margins in the parameters, not chosen by a run's scores; verdicts
-# follow the plain interval, not the corrected p value. A verdict is about *these trained networks*: one seed was
-# trained, and what training again would change is not in the intervals. The detectable difference says what this
-# test set could have shown at all. The reference is compared on the folds that it was trained in.
+# list of comparisons is fixed in the code and the margins in the parameters, not chosen by a run's scores. The last
+# column reads the plain interval, not the corrected p value, and is about *these trained networks* only: one seed
+# was trained, and what training again would change is not in the intervals. Whether sharing helps as such gets
+# **no verdict** from fewer than five seeds. The detectable difference says what this test set could have shown at
+# all. The reference is compared on the folds that it was trained in.
 
 # %%
 compared = compare_arms(predictions, parameters)
@@ -169,7 +170,7 @@ rows = [
         "detectable": row.minimal_detectable,
         "p (Holm)": row.p_holm,
         "margin": row.margin,
-        "verdict for these networks": row.verdict,
+        "these networks": row.verdict,
     }
     for row in compared.itertuples()
 ]
@@ -274,12 +275,17 @@ differences = {
     "dice": difference(compared, "dice_nonempty", "warm_up", "joint"),
     "auc": difference(compared, "roc_auc", "head", "joint"),
 }
+of_joint = own[own["stage"] == "joint"]
 section = {
     "classification": classified,
     "segmentation": segmented,
     "joint_minus": differences,
     "comparisons": compared.to_dict("records"),
     "alarms": len(own),
+    "alarms_joint": ", ".join(
+        f"{row.code.replace('_', ' ')} on {row.source}" for row in of_joint.itertuples()
+    )
+    or "none",
     "headline": [
         {"label": "ROC-AUC, joint, mixed", "value": classified["joint"]["pooled"]["roc_auc"]},
         {"label": "ROC-AUC within source", "value": classified["joint"]["pooled"]["roc_auc_within_source"]},
@@ -310,7 +316,10 @@ display(
         "sources and {evaluation.classification.joint.pooled.roc_auc_within_source} within sources; the source alone "
         "reaches {evaluation.classification.source_only.pooled.roc_auc}. Against the head on frozen features the "
         "ROC-AUC changes by {evaluation.joint_minus.auc} (*{evaluation.joint_minus.auc.verdict:text}*), against the "
-        "warm-up Dice changes by {evaluation.joint_minus.dice} (*{evaluation.joint_minus.dice.verdict:text}*).",
+        "warm-up Dice changes by {evaluation.joint_minus.dice} (*{evaluation.joint_minus.dice.verdict:text}*). These "
+        "readings are about the networks trained here; on sharing as such, *"
+        "{evaluation.joint_minus.dice.over_seeds.verdict:text}* from {evaluation.joint_minus.dice.over_seeds.seeds} "
+        "seed. Alarms of the joint network: {evaluation.alarms_joint:text}.",
         study.run.metrics,
     )
 )

@@ -13,6 +13,7 @@ from mtl.losses.brain_mri import MultiTaskLoss
 from mtl.models.brain_mri import MultiTaskModel
 from mtl.studies import parameters_class
 from mtl.studies.brain_mri import stages
+from mtl.studies.brain_mri.comparisons import difference
 from mtl.studies.brain_mri.objective import BrainMriObjective
 from mtl.studies.brain_mri.predict import predict_cases, validation_scores
 from mtl.studies.brain_mri.predictions import read_predictions
@@ -176,3 +177,17 @@ def test_predictions_of_another_test_set_are_refused(study):
     study.run.write_predictions("joint", rows)
     with pytest.raises(ProtocolError, match="'joint'.*another test set"):
         read_predictions(study, ["joint"])
+
+
+def test_one_seed_reads_an_interval_but_gives_no_verdict_on_sharing():
+    row = {
+        "metric": "dice_nonempty",
+        "first": "warm_up",
+        "second": "joint",
+        "source": "pooled",
+        "margin": 0.02,
+    }
+    row |= {"value": 0.05, "low": 0.01, "high": 0.09, "n": 20, "unit": "group", "verdict": "positive"}
+    found = difference(pd.DataFrame([row]), "dice_nonempty", "warm_up", "joint")
+    assert (found["value"], found["verdict"]) == (0.05, "positive")
+    assert found["over_seeds"] == {"seeds": 1, "verdict": "no verdict"}

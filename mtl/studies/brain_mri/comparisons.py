@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pandas as pd
 
 from mtl.evaluation.brain_mri import POOLED, compare_stages
-from mtl.evaluation.comparison import holm
+from mtl.evaluation.comparison import holm, verdict
+from mtl.evaluation.statistics import t_interval
 from mtl.studies.brain_mri.parameters import BrainMriParameters
 
 AUC, AUC_WITHIN, DICE = "roc_auc", "roc_auc_within_source", "dice_nonempty"
@@ -55,11 +56,19 @@ def _plan(
 
 
 def difference(table: pd.DataFrame, metric: str, first: str, second: str, source: str = POOLED) -> dict:
-    """One row as an estimate with its verdict: ``{value, low, high, n, unit, verdict}``."""
+    """One row as an estimate: ``{value, low, high, n, unit, verdict, over_seeds}``.
+
+    ``verdict`` reads the interval over test cases: it is about these trained networks. ``over_seeds``
+    (``{seeds, verdict}``) is about training them again, which a run of one seed leaves open.
+    """
     chosen = table[
         (table["metric"] == metric)
         & (table["first"] == first)
         & (table["second"] == second)
         & (table["source"] == source)
     ].iloc[0]
-    return {key: chosen[key] for key in ("value", "low", "high", "n", "unit", "verdict")}
+    trained_again = t_interval([chosen["value"]])
+    over_seeds = {"seeds": trained_again.n, "verdict": verdict(trained_again, chosen["margin"])}
+    return {key: chosen[key] for key in ("value", "low", "high", "n", "unit", "verdict")} | {
+        "over_seeds": over_seeds
+    }

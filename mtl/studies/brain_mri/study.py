@@ -90,7 +90,8 @@ class BrainMriStudy:
     @cached_property
     def fabric(self) -> Fabric:
         """Device, precision and ranks."""
-        return make_fabric(self.parameters.device, self.parameters.precision)
+        p = self.parameters
+        return make_fabric(p.device, p.precision, p.deterministic)
 
     def training_order(self) -> list[str]:
         """All stages that the parameters ask for, each after the one that it starts from."""
