@@ -1,0 +1,1 @@
+"""The brain_mri study's network put to use."""
