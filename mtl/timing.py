@@ -1,0 +1,124 @@
+"""Side-by-side timings: a ratio is only worth something if both sides ran in the same minute.
+
+Rules (they are what makes the figures comparable between machines and months): cases interleaved in one
+process, the median of at least seven rounds after warm-up, an exactness gate before any clock starts (a side
+that fails it gets no number), an A/A control (the same function timed as if it were two), and the machine's
+own limits measured in the same run. Nothing here is ever asserted in a test.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from mtl.errors import ParameterError
+
+MIN_ROUNDS = 7
+
+
+@dataclass(frozen=True)
+class Case:
+    """One comparison: what we do, what the peer does for the same result, and how we know it is the same.
+
+    Args:
+        id: row of the performance goals, e.g. ``B1``.
+        workload, peer: what is timed, in words.
+        ours, theirs: without arguments; each returns its outputs.
+        gate: called once before any timing; returns how far our outputs are from the reference, in words that
+            a row can carry, or raises ``AssertionError`` saying what differs.
+        goal: smallest ratio peer / ours that is hoped for; 0 for none.
+    """
+
+    id: str
+    workload: str
+    peer: str
+    ours: Callable[[], Any]
+    theirs: Callable[[], Any]
+    gate: Callable[[], str]
+    goal: float = 0.0
+
+
+def measure(
+    cases: Sequence[Case],
+    rounds: int = MIN_ROUNDS,
+    warm_up: int = 2,
+    on_round: Callable[[int, int], None] = lambda done, total: None,
+) -> list[dict[str, Any]]:
+    """Time all cases round by round, in turn; one row per case.
+
+    Returns:
+        ``{id, workload, peer, peer_s, ours_s, ratio, goal, correct, difference, control}``. ``control`` is
+        the ratio of our side with itself: outside 0.9 to 1.1 the machine was too noisy for the row to be
+        believed. Where the gate failed ``correct`` is false, ``difference`` says how, and there are no times.
+
+    Raises:
+        ParameterError: fewer than seven rounds.
+    """
+    if rounds < MIN_ROUNDS:
+        raise ParameterError(
+            f"rounds = {rounds}: at least {MIN_ROUNDS} are needed for a median to be worth it"
+        )
+    gates = [_gate(case) for case in cases]
+    passed = [case for case, (correct, _) in zip(cases, gates, strict=True) if correct]
+    for case in passed:
+        for _ in range(warm_up):
+            case.theirs(), case.ours()
+    seconds: dict[int, list[tuple[float, float, float]]] = {id(case): [] for case in passed}
+    for done in range(rounds):
+        for case in passed:
+            seconds[id(case)].append((timed(case.theirs), timed(case.ours), timed(case.ours)))
+        on_round(done + 1, rounds)
+    return [
+        _row(case, correct, difference, seconds.get(id(case), []))
+        for case, (correct, difference) in zip(cases, gates, strict=True)
+    ]
+
+
+def timed(function: Callable[[], Any]) -> float:
+    """Seconds of one call; a GPU is waited for before and after."""
+    _synchronise()
+    start = time.perf_counter()
+    function()
+    _synchronise()
+    return time.perf_counter() - start
+
+
+def machine_limits() -> dict[str, float]:
+    """What this machine can do now: GB/s of a large copy (both ways counted), GFLOP/s of a matrix product."""
+    large = torch.zeros(64 * 2**20 // 4)
+    target = torch.empty_like(large)
+    left, right = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    copy = statistics.median(timed(lambda: target.copy_(large)) for _ in range(MIN_ROUNDS))
+    product = statistics.median(timed(lambda: left @ right) for _ in range(MIN_ROUNDS))
+    return {
+        "copy_gb_per_s": round(2 * large.numel() * 4 / copy / 1e9, 1),
+        "product_gflop_per_s": round(2 * 1024**3 / product / 1e9, 1),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _gate(case: Case) -> tuple[bool, str]:
+    try:
+        return True, case.gate()
+    except AssertionError as error:
+        return False, str(error).strip().splitlines()[0]
+
+
+def _row(case: Case, correct: bool, difference: str, seconds: Sequence[tuple[float, ...]]) -> dict[str, Any]:
+    row: dict[str, Any] = {"id": case.id, "workload": case.workload, "peer": case.peer}
+    row |= {"peer_s": None, "ours_s": None, "ratio": None, "goal": case.goal or None}
+    row |= {"correct": correct, "difference": difference, "control": None}
+    if seconds:
+        peer, ours, again = (statistics.median(column) for column in zip(*seconds, strict=True))
+        row |= {"peer_s": peer, "ours_s": ours, "ratio": peer / ours, "control": again / ours}
+    return row
+
+
+def _synchronise() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

@@ -1,0 +1,50 @@
+"""Side-by-side timings: the rules of a row, on functions whose cost and result are known."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from mtl.errors import ParameterError
+from mtl.timing import Case, machine_limits, measure
+
+
+def case(gate=lambda: "equal", calls: list[str] | None = None) -> Case:
+    calls = [] if calls is None else calls
+    return Case(
+        "X1",
+        "sleep",
+        "a longer sleep",
+        ours=lambda: (calls.append("ours"), time.sleep(0.002)),
+        theirs=lambda: (calls.append("theirs"), time.sleep(0.02)),
+        gate=gate,
+        goal=2,
+    )
+
+
+def test_sides_are_interleaved_and_the_ratio_is_peer_over_ours():
+    calls: list[str] = []
+    (row,) = measure([case(calls=calls)], rounds=7, warm_up=1)
+    assert calls == ["theirs", "ours"] + ["theirs", "ours", "ours"] * 7
+    assert row["ratio"] == pytest.approx(row["peer_s"] / row["ours_s"]) and row["ratio"] > 1
+    assert row["correct"] and row["difference"] == "equal" and row["control"] > 0
+
+
+def test_a_failed_gate_gives_no_number_and_is_not_timed():
+    def differ() -> str:
+        raise AssertionError("masks differ by 3 pixels")
+
+    calls: list[str] = []
+    (row,) = measure([case(differ, calls)])
+    assert calls == [] and row["correct"] is False and row["difference"] == "masks differ by 3 pixels"
+    assert row["peer_s"] is row["ours_s"] is row["ratio"] is row["control"] is None
+
+
+def test_too_few_rounds_are_refused():
+    with pytest.raises(ParameterError, match="at least 7"):
+        measure([case()], rounds=3)
+
+
+def test_machine_limits_are_positive():
+    assert all(value > 0 for value in machine_limits().values())
