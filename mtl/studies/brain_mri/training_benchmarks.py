@@ -33,7 +33,7 @@ class SeparateNetworks(nn.Module):
         self.cls_head: ClassificationHead = deepcopy(shared.cls_head)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """``(B, 1, H, W)`` to logits ``seg`` ``(B, 1, H, W)`` and ``cls`` ``(B, 2)``, an encoder pass each."""
+        """``(B, 1, H, W)`` to logits ``seg`` ``(B, 1, H, W)`` and ``cls`` ``(B, 2)``, two encoder passes."""
         mask = self.decoder(self.segmentation_encoder(x))
         return {"seg": mask, "cls": self.cls_head(self.classification_encoder(x)[-1])}
 
