@@ -15,17 +15,26 @@ def sample(with_mask: bool) -> dict:
     return {"image": torch.randn(1, 16, 16), "mask": mask if with_mask else None}
 
 
-def test_a_gallery_shows_each_map_on_its_own_scale():
+def test_a_gallery_shows_all_maps_on_one_scale():
     cam = np.zeros((16, 16))
     cam[5, 6] = 8.0
     samples = [sample(True), sample(False), sample(True)]
-    figure = map_gallery(samples, [cam, cam / 100, cam * 0], ["first", "second", "third"], ncols=2)
+    figure = map_gallery(samples, [cam, cam / 4, cam * 0], ["first", "second", "third"], ncols=2)
     panels = [axis for axis in figure.axes if len(axis.images) == 2]
     assert [axis.get_title() for axis in panels] == ["first", "second", "third"]
     overlays = [axis.images[1].get_array() for axis in panels]
-    assert [float(overlay.max()) for overlay in overlays] == [1.0, 1.0, 0.0]
+    assert [float(overlay.max()) for overlay in overlays] == [1.0, 0.25, 0.0]
     assert float(np.max(panels[2].images[1].get_alpha())) == 0
     assert [len(axis.collections) for axis in panels] == [1, 0, 1]
+    plt.close(figure)
+
+
+def test_every_kind_begins_a_row_with_its_name():
+    samples, kinds = [sample(False)] * 4, ["missed", "missed", "missed", "found"]
+    figure = map_gallery(samples, [np.zeros((16, 16))] * 4, list("abcd"), kinds, ncols=2)
+    grid = [axis.get_title() for axis in figure.axes[:6]]
+    assert grid == ["a", "b", "c", "", "d", ""]
+    assert [figure.axes[i].texts[0].get_text() for i in (0, 2, 4)] == ["missed", "missed", "found"]
     plt.close(figure)
 
 

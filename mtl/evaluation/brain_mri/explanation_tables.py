@@ -9,7 +9,7 @@ whoever keeps silent where it is hard, ``pointing_hit_strict`` counts them as mi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -87,6 +87,33 @@ def map_differences(
             counts = {"cases": len(defined), "left_out": len(part) - len(defined)}
             found.setdefault(figure, {})[source] = difference.estimate.to_dict() | counts
     return found
+
+
+def range_over_draws(
+    table: pd.DataFrame, name: str, figures: Sequence[str]
+) -> dict[str, dict[str, float | int]]:
+    """``{figure: {lowest, highest, draws}}``: means of single random draws of a kind of map.
+
+    table: rows as they are; the cases of a draw are averaged over folds where it is defined. The intervals of
+    ``map_estimates`` are about the cases; this is how much the luck of the weights matters.
+    """
+    rows = table[table["map"] == name]
+    found: dict[str, dict[str, float | int]] = {}
+    for figure in figures:
+        means = _asked(rows, figure).groupby(["draw", "id"])[figure].mean().groupby("draw").mean()
+        found[figure] = {"lowest": means.min(), "highest": means.max(), "draws": len(means)}
+    return found
+
+
+def reading(difference: Mapping[str, Any]) -> str:
+    """What an interval of second - first says, the figure being better when higher: a rule fixed beforehand.
+
+    "better" where it lies above zero, "worse" where it lies below, else "no difference shown".
+    """
+    low, high = difference["low"], difference["high"]
+    if low is None or high is None:
+        return "not defined"
+    return "better" if low > 0 else "worse" if high < 0 else "no difference shown"
 
 
 def _asked(rows: pd.DataFrame, figure: str) -> pd.DataFrame:

@@ -7,7 +7,13 @@ import pandas as pd
 import pytest
 
 from mtl.errors import DataError, ProtocolError
-from mtl.evaluation.brain_mri.explanation_tables import average_maps, map_differences, map_estimates
+from mtl.evaluation.brain_mri.explanation_tables import (
+    average_maps,
+    map_differences,
+    map_estimates,
+    range_over_draws,
+    reading,
+)
 
 NAN = float("nan")
 SETTINGS = {"n_resamples": 200, "seed": 0}
@@ -80,3 +86,23 @@ def test_a_source_without_any_mask_has_no_figures_about_tumours_but_others(table
     assert found["energy_outside_head"].value is not None
     differences = map_differences(average_maps(table), ["iou"], "random", "trained", **SETTINGS)
     assert "a" not in differences["iou"] and differences["iou"]["b"]["cases"] == 2
+
+
+def test_the_luck_of_the_draw_is_the_range_of_the_draws_means():
+    hits = {(0, 0): 1.0, (0, 1): 0.0, (1, 0): 1.0, (1, 1): NAN, (2, 0): 0.0, (2, 1): 0.0}  # (case, draw)
+    rows = [row("random", case, hit, draw=draw) for (case, draw), hit in hits.items()]
+    found = range_over_draws(pd.DataFrame(rows), "random", ["pointing_hit"])
+    assert found == {"pointing_hit": {"lowest": 0.0, "highest": pytest.approx(2 / 3), "draws": 2}}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.1, 0.2, "better"),
+        (-0.2, -0.1, "worse"),
+        (-0.1, 0.2, "no difference shown"),
+        (None, None, "not defined"),
+    ],
+)
+def test_an_interval_is_read_by_a_fixed_rule(low, high, said):
+    assert reading({"low": low, "high": high}) == said
