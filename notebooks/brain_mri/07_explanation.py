@@ -93,8 +93,8 @@ show_table(
 )
 
 # %% [markdown]
-# One tumour that the network found, the first that the seed draws: the slice, its cells, and the map as it is
-# shown from here on. The outline is the true mask.
+# One slice with a tumour, the first of the gallery below: the slice, its cells, and the map as it is shown from here
+# on. The outline is the true mask.
 
 # %%
 gallery = balanced_cases(predictions, per_kind=4, seed=parameters.seed)
@@ -111,7 +111,7 @@ show_figure(
 # Fixed before anything was looked at:
 #
 # - **pointing hit**: the map's maximum lies in the true mask; `near` allows half a cell beside it. Ties count by
-#   share. *Chance* is the share of the head that the mask covers: a point thrown blindly.
+#   share. *Chance* (without that allowance) is the share of the head that the mask covers: a point thrown blindly.
 # - **IoU**: overlap of the mask with the pixels that reach half of the map's maximum.
 # - **energy inside**: share of the map's sum that lies in the mask; no threshold. Spread evenly over the head it
 #   would equal chance as well.
@@ -127,7 +127,11 @@ show_figure(
 # - `random_head`: the trained encoder under a random head. It separates what the encoder brings along (it has
 #   learnt to outline tumours) from what the head adds.
 # - `centre`: a smooth hill in the middle of the head, without any network.
-# - `ceiling`: the true mask itself, as coarse as the bottleneck. No map of this grid can be expected to do better.
+# - `coarse_mask`: the true mask itself, as coarse as the bottleneck: what a map would score that is right in every
+#   cell. It shows what the grid costs.
+#
+# A random head is as likely to call a tumour healthy as ill, and then points away from it: the average over draws is
+# a lenient opponent, the luckiest draw a hard one.
 #
 # Each fold's networks explain their own test part; folds and draws of a slice are averaged, so that it counts
 # once. Intervals resample groups (patients or near-duplicate groups).
@@ -142,19 +146,25 @@ shown = {
     "pointing_hit_near": "near",
     "iou": "IoU",
     "energy_inside": "energy inside",
-    "chance": "chance",
 }
-with_masks = cases[cases["mask_pixels"] > 0]
+sources = sorted(set(cases.loc[cases["mask_pixels"] > 0, "source"]))
+sources += ["pooled"] if len(sources) > 1 else []  # of a single source, pooled would say the same again
 rows = [
-    {"map": name, "source": source, **{text: figures[key] for key, text in shown.items()}}
-    for name, sources in maps.items()
-    for source, figures in sources.items()
-    if source == "pooled" or source in set(with_masks["source"])
+    {"map": name, "source": source, **{text: maps[name][source][key] for key, text in shown.items()}}
+    for name in maps
+    for source in sources
+]
+chances = {source: maps["trained"][source]["chance"] for source in sources}
+rows += [
+    {"map": "chance", "source": source, "pointing hit": blind, "energy inside": blind}
+    for source, blind in chances.items()
 ]
 show_table(pd.DataFrame(rows), source="predictions/explanation.parquet", caption="On the tumour", index=False)
 
 # %% [markdown]
-# What every slice can answer: how much of the evidence lies outside the head, and how often there is none.
+# What every slice can answer: how much of the evidence lies outside the head, and how often there is none. Where the
+# slices of one source never lack evidence for a tumour and those of another mostly do, part of the evidence may be
+# the source itself.
 
 # %%
 rows = [
@@ -164,9 +174,9 @@ rows = [
         "energy outside the head": figures["energy_outside_head"],
         "points nowhere": figures["undefined"],
     }
-    for name, sources in maps.items()
-    for source, figures in sources.items()
-    if name != "ceiling"
+    for name, found in maps.items()
+    for source, figures in found.items()
+    if name != "coarse_mask"
 ]
 show_table(
     pd.DataFrame(rows), source="predictions/explanation.parquet", caption="On every slice", index=False
@@ -187,14 +197,14 @@ rows = [
         "trained minus": name,
         "figure": shown[figure],
         "source": source,
-        "difference": difference,
-        "slices": difference["cases"],
-        "left out": difference["left_out"],
-        "reading": reading(difference),
+        "difference": found[source],
+        "slices": found[source]["cases"],
+        "left out": found[source]["left_out"],
+        "reading": reading(found[source]),
     }
     for name, figures in differences.items()
-    for figure, sources in figures.items()
-    for source, difference in sources.items()
+    for figure, found in figures.items()
+    for source in sources
 ]
 show_table(
     pd.DataFrame(rows),
@@ -289,13 +299,13 @@ else:
 # - A map that hits says that evidence arises at the tumour, not that the tumour is the reason: nothing was
 #   changed in the pictures.
 # - Only evidence *for* a tumour is shown. What speaks against it, and what cancels out, is not.
-# - A small tumour in a coarse grid cannot be hit but by luck; compare with the ceiling and not with one.
+# - A small tumour in a coarse grid cannot be hit but by luck; compare with the coarse mask and not with one.
 # - Slices without a known mask take no part in the pointing game: it is about the sources that have masks.
 # - The head itself is known only as what is not background in the prepared slice.
 #
 # "The network looks at the tumour" would be wrong here if the trained maps did not beat the centre and the random
 # networks on the same slices, if they resembled the random networks' maps, or if most of their energy lay outside
-# the head. "The head looks at the tumour" needs more: that the trained head beats the random heads.
+# the head. "The head decides by the tumour" needs more: that the trained head beats even the luckiest random one.
 
 # %% [markdown]
 # ## Results
@@ -306,7 +316,7 @@ section = {
     "maps": maps,
     "trained_minus": differences,
     "readings": {
-        name: {figure: reading(sources["pooled"]) for figure, sources in figures.items()}
+        name: {figure: reading(found["pooled"]) for figure, found in figures.items()}
         for name, figures in differences.items()
     },
     "luck": luck,
@@ -321,13 +331,13 @@ section = {
 write_metrics(study.run.path, "explanation", section)
 
 # %% [markdown]
-# The picture of the answer: the trained map between those who know less and the best that its grid allows.
+# The picture of the answer: the trained map between those who know less and the true mask on the same grid.
 
 # %%
 bars = [
-    {"label": name.replace("_", " "), "estimate": sources["pooled"][figure], "group": shown[figure]}
+    {"label": name.replace("_", " "), "estimate": found["pooled"][figure], "group": shown[figure]}
     for figure in ("pointing_hit", "energy_inside")
-    for name, sources in maps.items()
+    for name, found in maps.items()
 ]
 chance = maps["trained"]["pooled"]["chance"].value
 
@@ -344,10 +354,10 @@ display(
         "), the centre of the head {explanation.maps.centre.pooled.pointing_hit} "
         "(*{explanation.readings.centre.pointing_hit:text}*). Random heads on the trained encoder reach "
         "{explanation.maps.random_head.pooled.pointing_hit} on average "
-        "(*{explanation.readings.random_head.pointing_hit:text}*), the luckiest of them "
-        "{explanation.luck.random_head.pointing_hit.highest}. Of the map's energy "
-        "{explanation.maps.trained.pooled.energy_inside} lies on the tumour (at most about "
-        "{explanation.maps.ceiling.pooled.energy_inside:value} on a grid of {explanation.resolution.cells} cells a side) and "
+        "(*{explanation.readings.random_head.pointing_hit:text}*), the luckiest of "
+        "{explanation.luck.random_head.pointing_hit.draws} {explanation.luck.random_head.pointing_hit.highest}. Of the map's energy "
+        "{explanation.maps.trained.pooled.energy_inside} lies on the tumour (the true mask itself has "
+        "{explanation.maps.coarse_mask.pooled.energy_inside:value} on the same grid of {explanation.resolution.cells} cells a side) and "
         "{explanation.maps.trained.pooled.energy_outside_head} outside the head.",
         study.run.metrics,
     )
@@ -360,6 +370,6 @@ show_figure(
         reference_label="chance",
         limits=(0, 1),
     ),
-    alt="Pointing hit and energy inside the mask with intervals: trained, random and centre maps, and the ceiling.",
+    alt="Pointing hit and energy inside the mask with intervals: trained, random and centre maps, the true mask made coarse.",
     source="metrics.json#/explanation",
 )

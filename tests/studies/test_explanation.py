@@ -125,7 +125,7 @@ def test_every_test_case_has_every_map_and_the_table_is_saved(study, table):
     for name, draws in sizes.items():
         assert sorted(table.loc[table["map"] == name, "id"]) == sorted(test * draws), name
     filled = table[(table["map"] == "trained") & (table["mask_pixels"] > 0)]
-    assert sorted(table.loc[table["map"] == "ceiling", "id"]) == sorted(filled["id"])
+    assert sorted(table.loc[table["map"] == "coarse_mask", "id"]) == sorted(filled["id"])
     assert 0 < len(filled) < len(test)
     pd.testing.assert_frame_equal(table, pd.read_parquet(study.run.predictions("explanation")))
     pd.testing.assert_frame_equal(table, explanation.write_explanations(study, draws=2))
@@ -146,9 +146,9 @@ def test_the_tables_figures_are_those_of_the_case_itself(study, table):
     np.testing.assert_allclose(again, cam, rtol=1e-4, atol=1e-7)
 
 
-def test_the_ceiling_beats_the_centre_and_no_map_of_a_random_network_is_the_trained_one(table):
+def test_the_coarse_mask_beats_the_centre_and_no_map_of_a_random_network_is_the_trained_one(table):
     energy = table.groupby("map")["energy_inside"].mean()
-    assert energy["ceiling"] > 2 * energy["centre"]
+    assert energy["coarse_mask"] > 2 * energy["centre"]
     similarity = table.groupby("map")["spearman"].mean()
     assert similarity["trained"] == pytest.approx(1) and similarity["random_network"] < 0.99
 

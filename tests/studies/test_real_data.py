@@ -64,7 +64,7 @@ def of_source(ids: list[str], source: str) -> list[str]:
     return [name for name in ids if name.startswith(f"{source}/")]
 
 
-def test_five_reports_without_fault(run):
+def test_reports_without_fault(run):
     assert sorted(path.stem for path in (run / "reports").glob("*.html")) == NOTEBOOKS
     assert check_run(run) == {}
 

@@ -4,7 +4,7 @@
 ``random_head``     the trained encoder under a head with random weights, several draws
 ``random_network``  every weight random, batch-norm statistics re-estimated on training slices; several draws
 ``centre``          only knows where the head is (``evaluation.brain_mri.explanation.centre_prior``)
-``ceiling``         the true mask at the resolution of the bottleneck: what no Grad-CAM can do better
+``coarse_mask``     the true mask at the resolution of the bottleneck: a map that is right in every cell
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from mtl.studies.brain_mri.study import EVALUATION_BATCH, BrainMriStudy
 from mtl.training.objective import Batch
 
 NAME = "explanation"
-TRAINED, RANDOM_HEAD, RANDOM_NETWORK, CENTRE, CEILING = MAPS = (
-    "trained", "random_head", "random_network", "centre", "ceiling",
+TRAINED, RANDOM_HEAD, RANDOM_NETWORK, CENTRE, COARSE_MASK = MAPS = (
+    "trained", "random_head", "random_network", "centre", "coarse_mask",
 )  # fmt: skip
 #: Random networks per fold: the map of a single one may be empty by bad luck.
 DRAWS = 5
@@ -138,7 +138,7 @@ def _batch_rows(
         trained = cells if trained is None else trained
         similarity = rank_similarity(trained, cells)
         for i, (case, mask) in enumerate(cases):
-            if name == CEILING and not case["mask_pixels"] > 0:
+            if name == COARSE_MASK and not case["mask_pixels"] > 0:
                 continue
             figures = map_figures(maps[i], mask, heads[i], tolerance)
             yield case | {"map": name, "draw": draw, "spearman": similarity[i]} | figures
@@ -159,7 +159,7 @@ def _opinions(
     centre = torch.from_numpy(np.stack([centre_prior(head) for head in heads]))
     yield CENTRE, 0, F.adaptive_avg_pool2d(centre, grid).numpy(), centre.numpy()
     truth = F.adaptive_avg_pool2d(batch["mask"][:, 0], grid)
-    yield CEILING, 0, truth.numpy(), upsampled(truth, images.shape[-2:]).numpy()
+    yield COARSE_MASK, 0, truth.numpy(), upsampled(truth, images.shape[-2:]).numpy()
 
 
 def _case(batch: Batch, i: int, head: NDArray[np.bool_]) -> tuple[dict[str, Any], NDArray | None]:
