@@ -28,6 +28,15 @@ def double_conv(in_channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+def receptive_field(depth: int) -> int:
+    r"""Side of the square of pixels that one bottleneck cell can depend on, in pixels.
+
+    Every level adds :math:`4 \cdot 2^i` (two 3x3 convolutions), every pooling :math:`2^i`:
+    :math:`1 + 4(2^{d+1}-1) + (2^d-1) = 9 \cdot 2^d - 4` (Araujo, Norris and Sim, Distill 2019).
+    """
+    return 9 * 2**depth - 4
+
+
 class UNetEncoder(nn.Module):
     """Image to a pyramid of features.
 
