@@ -9,7 +9,7 @@ from mtl.files import sha256_of
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _TRAINS = ("datasets", "targets", "models", "losses", "training", "studies")
-_SHOWS_ONLY = ("published.py", "model_card.py", "provenance.py")
+_SHOWS_ONLY = ("published.py", "model_card.py", "provenance.py", "calibration.py", "production.py")
 
 
 @cache
