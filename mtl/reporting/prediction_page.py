@@ -69,7 +69,8 @@ class PredictionPage:
         found = [("Slice", grey_picture(shown.image, self.side), f"The slice {name}.")]
         if shown.mask_available:
             outlined = outline_picture(shown.image, shown.mask, self.side)
-            found.append(("Outline", outlined, f"{name} with the predicted tumour outlined in light blue."))
+            caption = "Outline" if shown.mask.any() else "Outline: empty"
+            found.append((caption, outlined, f"{name} with the predicted tumour outlined in light blue."))
         heat = heat_picture(shown.image, shown.grad_cam, self.side)
         said = f"{name} under its Grad-CAM: bright where the network sees a reason to say tumour."
         found.append(("Grad-CAM", heat, said))
