@@ -1,4 +1,4 @@
-"""``mtl run | train | data check | checkpoint adopt | report | publish``: the command line.
+"""``mtl run | train | predict | data check | checkpoint adopt | report | publish``: the command line.
 
 Only what a command needs is imported, inside the command; errors made for people are printed without a
 traceback.
@@ -99,6 +99,35 @@ def train(
                     typer.echo(
                         f"{result.folder}: best epoch {result.best_epoch}, score {result.best_score:.4f}"
                     )
+
+
+@app.command()
+def predict(
+    study: Annotated[str, typer.Argument(help="E.g. brain_mri.")],
+    folder: Annotated[Path, typer.Argument(help="Images: JPEG, PNG, TIFF, .npz, NIfTI; subfolders too.")],
+    checkpoint: Annotated[
+        str, typer.Option(help="Model folder; that of the parameter file where not given.")
+    ] = "",
+    out: Annotated[str, typer.Option(help="Where results go; below outputs/ where not given.")] = "",
+    params: Annotated[
+        str, typer.Option("--params", help="YAML file; params/<study>/production.yaml where not given.")
+    ] = "",
+    overrides: Overrides = None,
+) -> None:
+    """Predict a folder of images: table, masks, overlays, page; exit 1 if a file could not be read."""
+    from mtl.reporting.predict_command import PREDICTS, predict_with_page
+
+    if study not in PREDICTS:
+        raise ParameterError(f"unknown study {study!r}: there is {', '.join(PREDICTS)}")
+    values = parse_overrides(overrides) | ({"checkpoint": checkpoint} if checkpoint else {})
+    result = predict_with_page(folder, params, values, Path(out) if out else None)
+    for row in result.failed.itertuples():
+        typer.echo(f"{row.file}: {row.error}", err=True)
+    failed = f", {len(result.failed)} could not be read" if len(result.failed) else ""
+    typer.echo(f"{len(result.table) - len(result.failed)} of {len(result.table)} files predicted{failed}")
+    typer.echo(f"Table: {result.out / 'predictions.csv'}\nPage:  {result.out / 'index.html'}")
+    typer.echo("Research use only. Not a medical device; not for diagnosis or treatment.")
+    raise typer.Exit(1 if len(result.failed) else 0)
 
 
 @data_app.command("check")

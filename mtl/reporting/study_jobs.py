@@ -14,6 +14,7 @@ from mtl.reporting.status import NotebookJob
 from mtl.studies import parameters_class
 from mtl.studies.parameters import StudyParameters, project_path, project_root, read_yaml
 
+PRODUCTION = "production"  # parameters of mtl predict, not of a run
 _EXPECTED = re.compile(r"^# Expected seconds: (.*)$", re.MULTILINE)
 
 
@@ -24,7 +25,8 @@ def parameter_file(study: str, name: str) -> Path:
     folder = project_root() / "params" / study
     path = folder / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml"))) or "none"
+        runs = sorted(file.stem for file in folder.glob("*.yaml") if file.stem != PRODUCTION)
+        known = ", ".join(runs) or "none"
         raise ParameterError(f"{path}: no such parameter file; params/{study}/ has {known}")
     return path
 

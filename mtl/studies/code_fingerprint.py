@@ -17,6 +17,9 @@ _SHOWS_ONLY = (
     "explanation.py",
     "explanation_cases.py",
     "randomised.py",
+    "calibration.py",
+    "production.py",
+    "training_benchmarks.py",
 )
 
 

@@ -31,25 +31,11 @@ def project_path(path: str | Path) -> Path:
     return path if path.is_absolute() else project_root() / path
 
 
-class StudyParameters(BaseModel):
-    """What every study has; subclasses add their own fields, each with a description."""
+class Parameters(BaseModel):
+    """Validated values of a flat file: unknown names are refused, and every field has a description."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
     study: ClassVar[str]
-
-    run: str = Field("quick", pattern=r"^[\w.-]+$", description="name of the run directory")
-    output_root: str = Field("outputs", description="folder of all runs; relative to the project")
-    seed: int = Field(0, ge=0, description="of everything random")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the network runs")
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
-        "bf16-mixed", description="arithmetic of the training step"
-    )
-    deterministic: bool = Field(False, description="the same bits on every run, on a GPU too; slower there")
-
-    @property
-    def run_directory(self) -> Path:
-        """``<output_root>/<study>/<run>``, absolute."""
-        return project_path(self.output_root) / self.study / self.run
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any], where: str) -> Self:
@@ -70,6 +56,24 @@ class StudyParameters(BaseModel):
         return cls.from_values(read_yaml(path) | dict(overrides or {}), str(path))
 
 
+class StudyParameters(Parameters):
+    """What every study has; subclasses add their own fields, each with a description."""
+
+    run: str = Field("quick", pattern=r"^[\w.-]+$", description="name of the run directory")
+    output_root: str = Field("outputs", description="folder of all runs; relative to the project")
+    seed: int = Field(0, ge=0, description="of everything random")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the network runs")
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+        "bf16-mixed", description="arithmetic of the training step"
+    )
+    deterministic: bool = Field(False, description="the same bits on every run, on a GPU too; slower there")
+
+    @property
+    def run_directory(self) -> Path:
+        """``<output_root>/<study>/<run>``, absolute."""
+        return project_path(self.output_root) / self.study / self.run
+
+
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """The mapping of a YAML file. Raises ``ParameterError`` naming the file."""
     path = Path(path)
@@ -84,7 +88,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return values
 
 
-def _explain(cls: type[StudyParameters], problem: Mapping[str, Any]) -> str:
+def _explain(cls: type[Parameters], problem: Mapping[str, Any]) -> str:
     name = ".".join(str(part) for part in problem["loc"]) or "parameters"
     if problem["type"] == "extra_forbidden":
         import difflib

@@ -8,6 +8,7 @@ whole tumour is every label above 0.
 from __future__ import annotations
 
 import threading
+import zlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +91,7 @@ class BratsVolumes:
 
     def _check(self, case: Case) -> int:
         """Compare the shapes; returns the number of slices along the axis."""
-        image, mask = _open(case.image), _open(case.mask)
+        image, mask = open_volume(case.image), open_volume(case.mask)
         dimensions = 3 if case.channel is None else 4
         if len(image.shape) != dimensions or len(mask.shape) != 3:
             raise DataError(f"{case.image}: expected {dimensions} dimensions, found shape {image.shape}")
@@ -145,8 +146,9 @@ def _stem(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".nii")
 
 
-def _open(path: Path) -> Any:
-    """The nibabel image; the library is imported only where volumes are read."""
+def open_volume(path: Path) -> Any:
+    """The nibabel image of a NIfTI file, its voxels not read yet; raises `DataError` for another file."""
+    # imported here: the library is needed only where volumes are read
     import nibabel
 
     try:
@@ -176,7 +178,7 @@ class _VolumeCache:
 
     def plane(self, path: Path, channel: int | None, axis: int, number: int) -> np.ndarray:
         """Slice ``number`` along an anatomical axis, turned upright: ``(H, W)``."""
-        image = _open(path)
+        image = open_volume(path)
         orientation = _orientation(image.affine)
         along = _voxel_axis(image.affine, axis)
         position = number if orientation[along, 1] > 0 else image.shape[along] - 1 - number
@@ -198,7 +200,7 @@ class _VolumeCache:
             if key not in self._arrays:
                 try:
                     array = np.asarray(image.dataobj if channel is None else image.dataobj[..., channel])
-                except (OSError, EOFError, ValueError) as error:
+                except (OSError, EOFError, ValueError, zlib.error) as error:
                     raise DataError(
                         f"{path}: expected a whole volume, but it ends early ({error})"
                     ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -69,18 +70,27 @@ class NpzSlices:
 
 
 def load_npz(path: Path) -> dict[str, np.ndarray]:
-    """The checked arrays of one file; a leading or trailing axis of length one is dropped."""
+    """The checked arrays of one file that can be learnt from: ``image``, and ``mask`` or ``cls``."""
+    arrays = read_npz(path)
+    if not {"mask", "cls"} & set(arrays):
+        raise DataError(f"{path}: expected the keys image and mask or cls, found {', '.join(arrays)}")
+    return arrays
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """The checked arrays of one file, ``image`` at least; a leading or trailing axis of length one goes.
+
+    Raises `DataError` naming the file.
+    """
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             f"{path}: expected an .npz archive of plain arrays, but it cannot be read ({error})"
         ) from error
-    if "image" not in arrays or not {"mask", "cls"} & set(arrays):
-        raise DataError(
-            f"{path}: expected the keys image and mask or cls, found {', '.join(arrays) or 'none'}"
-        )
+    if "image" not in arrays:
+        raise DataError(f"{path}: expected the key image, found {', '.join(arrays) or 'none'}")
     for key in {"image", "mask"} & set(arrays):
         arrays[key] = _plane(arrays[key], path, key)
     if "mask" in arrays and arrays["mask"].shape != arrays["image"].shape:

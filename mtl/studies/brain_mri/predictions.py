@@ -17,6 +17,7 @@ from mtl.evaluation.brain_mri.baselines import (
 from mtl.evaluation.classification import choose_threshold
 from mtl.files import sha256_of
 from mtl.studies.brain_mri import stages
+from mtl.studies.brain_mri.calibration import calibrate
 from mtl.studies.brain_mri.data import in_order
 from mtl.studies.brain_mri.predict import predict_cases
 from mtl.studies.brain_mri.study import EVALUATION_BATCH, BrainMriStudy
@@ -47,12 +48,15 @@ def write_test_predictions(study: BrainMriStudy, stage: str) -> pd.DataFrame:
     """Predict every fold's test part, with the threshold chosen on its validation part; save and return.
 
     A case of a cross-validated source has one row (out of fold), one of the fixed test part a row per fold.
-    Where validation has one class only, no threshold can be chosen and 0.5 is used.
+    Where validation has one class only, no threshold can be chosen and 0.5 is used. The checkpoints of the
+    joint stage get their ``calibration.json`` from the same validation predictions.
     """
     parts = []
     for fold in study.folds_of(stage):
         validation = predict(study, stage, study.split.folds[fold].validation, fold)
         test = predict(study, stage, study.split.folds[fold].test, fold)
+        if stage == stages.JOINT:
+            calibrate(study.run.stage(fold, stage) / "best", validation, study.split.hash)
         parts.append(test.assign(threshold=_threshold(validation), made_by=study.fingerprint(stage, fold)))
     table = pd.concat(parts, ignore_index=True)
     study.run.write_predictions(stage, table)

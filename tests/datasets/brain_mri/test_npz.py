@@ -47,7 +47,7 @@ def test_the_mask_decides_the_label(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"picture": IMAGE, "cls": 0}, "expected the keys image"),
+        ({"picture": IMAGE, "cls": 0}, "expected the key image"),
         ({"image": IMAGE}, "mask or cls"),
         ({"image": np.zeros((4, 5, 6)), "cls": 0}, r"shape \(4, 5, 6\)"),
         ({"image": IMAGE, "mask": mask(3)[1:]}, r"mask has shape \(29, 28\)"),
