@@ -58,7 +58,7 @@ class PartitionedModel(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
-        """As ``nn.Module.train``, but normalisation layers of frozen parts (or all held) stay in eval mode."""
+        """As ``nn.Module.train``, but normalisation layers of frozen parts (or all) stay in eval mode."""
         super().train(mode)
         for part in self.part_names if self._holds_normalisation else self.frozen_parts:
             for module in self._part(part).modules():

@@ -44,7 +44,7 @@ WITHOUT_EFFECT = {
 
 
 def starts_from(stage: str, parameters: BrainMriParameters) -> str | None:
-    """The stage whose best checkpoint ``stage`` starts from, skipped ones passed over; None: random weights."""
+    """The stage whose best checkpoint ``stage`` starts from, past skipped ones; None: random weights."""
     before = STARTS_FROM[stage]
     while before is not None and before in parameters.skipped:
         before = STARTS_FROM[before]
