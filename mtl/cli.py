@@ -1,4 +1,4 @@
-"""``mtl run | sweep | train | data check | checkpoint adopt | report | publish``: the command line.
+"""``mtl run | sweep | compare | train | data check | checkpoint adopt | report | publish``: the command line.
 
 Only what a command needs is imported, inside the command; errors made for people are printed without a
 traceback.
@@ -100,6 +100,26 @@ def sweep(
     if result.ok:
         typer.echo(f"Report: {plan.folder / 'reports' / '01_sweep.html'}")
     raise typer.Exit(0 if result.ok else 1)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="outputs/<study>/<run>")],
+    second: Annotated[Path, typer.Argument(help="Another run of the same study, same test set.")],
+    out: Annotated[
+        Path | None, typer.Option(help="HTML page; outputs/comparisons/<first>--<second>.html if not given.")
+    ] = None,
+    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples of every interval.")] = 1000,
+) -> None:
+    """Set two runs side by side: parameters that differ, paired differences, training curves."""
+    from mtl.reporting.run_comparison import compare_runs
+    from mtl.reporting.run_comparison_page import write_comparison_page
+    from mtl.studies.parameters import project_path
+
+    found = compare_runs(first, second, n_resamples=resamples)
+    typer.echo(found.to_text())
+    name = "--".join(found.names).replace(" ", "_")
+    typer.echo(write_comparison_page(found, out or project_path("outputs/comparisons") / f"{name}.html"))
 
 
 @app.command()

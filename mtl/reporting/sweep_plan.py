@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mtl.errors import ParameterError
 from mtl.reporting.study_jobs import parameter_file
+from mtl.reporting.sweep_results import METRIC_NAMES
 from mtl.studies import parameters_class
 from mtl.studies.parameters import StudyParameters, project_path, project_root, read_yaml
 
@@ -146,8 +147,6 @@ def differing_parameters(plan: SweepPlan) -> dict[str, dict[str, Any]]:
 
 
 def _validated(path: Path, values: Mapping[str, Any]) -> SweepFile:
-    from mtl.evaluation.brain_mri.stages import METRICS
-
     try:
         read = SweepFile(**values)
     except ValidationError as error:
@@ -157,8 +156,8 @@ def _validated(path: Path, values: Mapping[str, Any]) -> SweepFile:
         raise ParameterError(f"{path}: either 'arms' or 'grid' is expected")
     if len(set(read.seeds)) < len(read.seeds):
         raise ParameterError(f"{path}: 'seeds' names a seed twice")
-    if unknown := [name for name in read.metrics if name not in METRICS]:
-        raise ParameterError(f"{path}: 'metrics': unknown {unknown}; there is {', '.join(METRICS)}")
+    if unknown := [name for name in read.metrics if name not in METRIC_NAMES]:
+        raise ParameterError(f"{path}: 'metrics': unknown {unknown}; there is {', '.join(METRIC_NAMES)}")
     if missing := [name for name in read.metrics if not read.margins.get(name, 0) > 0]:
         raise ParameterError(f"{path}: 'margins' needs a number above 0 for {', '.join(missing)}")
     return read

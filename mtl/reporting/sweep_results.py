@@ -76,13 +76,13 @@ def readable_differences(table: pd.DataFrame) -> pd.DataFrame:
         {
             "metric": METRIC_NAMES[row.metric],
             "source": row.source,
-            "arm": row.arm,
+            "arm": row.arm.replace("_", " "),
             "difference": {"value": row.value, "low": row.low, "high": row.high},
-            "over seeds only": {"value": row.value, "low": row.seeds_low, "high": row.seeds_high},
+            "verdict": row.verdict,
+            "margin": row.margin,
+            "seeds only": {"value": row.value, "low": row.seeds_low, "high": row.seeds_high},
             "detectable": row.minimal_detectable,
             "p (Holm)": row.p_holm,
-            "margin": row.margin,
-            "verdict": row.verdict,
         }
         for row in table.itertuples()
     )

@@ -140,7 +140,7 @@ show_table(
 #
 # $$ se^2 = s_\mathrm{seed}^2 / S + s_\mathrm{unit}^2 / U. $$
 #
-# `over seeds only` keeps these test cases fixed. A metric that is no mean over cases (ROC-AUC) is linearised
+# `seeds only` keeps these test cases fixed. A metric that is no mean over cases (ROC-AUC) is linearised
 # case by case first. p values are corrected over the whole table (Holm); the verdict reads the interval against a
 # margin that the sweep's file fixed beforehand. With fewer than five seeds there is no interval and **no verdict**.
 
@@ -155,7 +155,7 @@ compared = compare_with_baseline(
 )
 pooled = compared[compared["source"] == "pooled"]
 show_table(
-    readable_differences(pooled),
+    readable_differences(pooled).drop(columns="source"),
     source="comparison.json",
     caption=f"Arms minus {baseline}, all test cases",
     index=False,
