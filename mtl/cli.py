@@ -1,4 +1,4 @@
-"""``mtl run | train | predict | data check | checkpoint adopt | report | publish``: the command line.
+"""The command line: ``mtl run | sweep | compare | train | predict | bench | data | checkpoint | report | publish``.
 
 Only what a command needs is imported, inside the command; errors made for people are printed without a
 traceback.
@@ -67,6 +67,59 @@ def run(
     for gallery in sorted({job.run_directory.parent.parent / "index.html" for job in jobs}):
         typer.echo(f"Gallery: {gallery}")
     raise typer.Exit(0 if result.ok else 1)
+
+
+@app.command()
+def sweep(
+    file: Annotated[str, typer.Argument(help="Name in params/sweeps/ or a YAML file.")],
+    overrides: Overrides = None,
+    cluster: Annotated[
+        str, typer.Option(help="local, or the address of a Dask scheduler (tcp://...).")
+    ] = "local",
+    workers: Annotated[int | None, typer.Option(min=1, help="Points side by side on this machine.")] = None,
+    gpus: Annotated[int, typer.Option(min=0, help="So many workers, each with a card of its own.")] = 0,
+    force: Annotated[bool, typer.Option(help="Start from nothing: trained points go.")] = False,
+    show: Annotated[bool, typer.Option("--list", help="Check the file, list its points and stop.")] = False,
+) -> None:
+    """Train every point of a sweep and compare the arms in one report; resume what is done."""
+    from mtl.evaluation.statistics import MIN_SEEDS
+    from mtl.reporting.progress import TerminalProgress
+    from mtl.reporting.sweep_jobs import run_sweep
+    from mtl.reporting.sweep_plan import read_sweep_plan
+
+    plan = read_sweep_plan(file, parse_overrides(overrides))
+    seeds = f"{len(plan.seeds)} seed{'s' if len(plan.seeds) > 1 else ''}"
+    typer.echo(f"Sweep {plan.name}: {len(plan.arms)} arms x {seeds} into {plan.folder}")
+    if len(plan.seeds) < MIN_SEEDS:
+        typer.echo(f"Fewer than {MIN_SEEDS} seeds: the report will give no verdict")
+    if show:
+        typer.echo("\n".join(f"  {point.name}  {plan.arms[point.arm]}" for point in plan.points))
+        return
+    result = run_sweep(plan, cluster, workers, gpus, force, TerminalProgress())
+    typer.echo(result.summary())
+    if result.ok:
+        typer.echo(f"Report: {plan.folder / 'reports' / '01_sweep.html'}")
+    raise typer.Exit(0 if result.ok else 1)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="outputs/<study>/<run>")],
+    second: Annotated[Path, typer.Argument(help="Another run of the same study, same test set.")],
+    out: Annotated[
+        Path | None, typer.Option(help="HTML page; outputs/comparisons/<first>--<second>.html if not given.")
+    ] = None,
+    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples of every interval.")] = 1000,
+) -> None:
+    """Set two runs side by side: parameters that differ, paired differences, training curves."""
+    from mtl.reporting.run_comparison import compare_runs
+    from mtl.reporting.run_comparison_page import write_comparison_page
+    from mtl.studies.parameters import project_path
+
+    found = compare_runs(first, second, n_resamples=resamples)
+    typer.echo(found.to_text())
+    name = "--".join(found.names).replace(" ", "_")
+    typer.echo(write_comparison_page(found, out or project_path("outputs/comparisons") / f"{name}.html"))
 
 
 @app.command()

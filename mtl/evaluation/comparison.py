@@ -157,7 +157,7 @@ def seeds_by_units(
     per_seed = tuple(bootstrap(values, weighted_mean, cluster, **settings) for values, cluster in columns)
     means = [float(values.mean()) for values, _ in columns]
     over_seeds = t_interval(means, level)
-    return SeedsByUnits(per_seed, over_seeds, _combined(rows, np.array(means), over_seeds, level, unit))
+    return SeedsByUnits(per_seed, over_seeds, _combined(rows, len(means), over_seeds, level, unit))
 
 
 def clustered_error(values: ArrayLike, clusters: ArrayLike | None) -> tuple[float, int]:
@@ -267,18 +267,32 @@ def _randomisation_p(value: float, null: NDArray, *, exact: bool) -> float:
     return hits / len(null) if exact else (1 + hits) / (1 + len(null))
 
 
-def _combined(rows: pd.DataFrame, means: NDArray, over_seeds: Estimate, level: float, unit: str) -> Estimate:
-    label, n_seeds = f"{unit} (x {len(means)} seeds)", len(means)
-    n_units = rows["cluster"].nunique()
-    if over_seeds.low is None:
-        return Estimate(over_seeds.value, None, None, n_units, label, over_seeds.reason)
-    error, n = clustered_error(rows["d"].to_numpy(), rows["cluster"])
-    if n < 2:
-        return Estimate(over_seeds.value, None, None, n, label, "a single unit has no interval")
-    from_seeds, from_units = means.var(ddof=1) / n_seeds, error**2
+def combined_error(rows: pd.DataFrame) -> tuple[float, float]:
+    """Standard error of a mean over seeds and units, and its degrees of freedom (``seeds_by_units``).
+
+    rows: columns d, cluster, seed. NaN where there are fewer than 2 clusters or seeds; (0, NaN) where nothing
+    varies.
+    """
+    means = rows.groupby("seed")["d"].mean()
+    error, n_units = clustered_error(rows["d"].to_numpy(), rows["cluster"])
+    if n_units < 2 or len(means) < 2:
+        return math.nan, math.nan
+    from_seeds, from_units = means.var(ddof=1) / len(means), error**2
     total = from_seeds + from_units
     if total == 0:
-        return Estimate(over_seeds.value, over_seeds.value, over_seeds.value, n, label, "no variation at all")
-    freedom = total**2 / (from_seeds**2 / (n_seeds - 1) + from_units**2 / (n - 1))
-    half = stats.t.ppf((1 + level) / 2, freedom) * math.sqrt(total)
-    return Estimate(means.mean(), means.mean() - half, means.mean() + half, n, label)
+        return 0.0, math.nan
+    freedom = total**2 / (from_seeds**2 / (len(means) - 1) + from_units**2 / (n_units - 1))
+    return math.sqrt(total), freedom
+
+
+def _combined(rows: pd.DataFrame, n_seeds: int, over_seeds: Estimate, level: float, unit: str) -> Estimate:
+    label, n, value = f"{unit} (x {n_seeds} seeds)", rows["cluster"].nunique(), over_seeds.value
+    if over_seeds.low is None:
+        return Estimate(value, None, None, n, label, over_seeds.reason)
+    error, freedom = combined_error(rows)
+    if n < 2:
+        return Estimate(value, None, None, n, label, "a single unit has no interval")
+    if error == 0:
+        return Estimate(value, value, value, n, label, "no variation at all")
+    half = stats.t.ppf((1 + level) / 2, freedom) * error
+    return Estimate(value, value - half, value + half, n, label)

@@ -28,6 +28,7 @@ class PartitionedModel(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self._frozen: set[str] = set()
+        self._holds_normalisation = False
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -51,10 +52,15 @@ class PartitionedModel(nn.Module):
         self._frozen.discard(part)
         self.train(self.training)
 
+    def hold_normalisation(self, hold: bool = True) -> None:
+        """Hold the normalisation statistics of every part, trained ones too; their scales still train."""
+        self._holds_normalisation = hold
+        self.train(self.training)
+
     def train(self, mode: bool = True) -> Self:
-        """As ``nn.Module.train``, but normalisation layers of frozen parts stay in eval mode."""
+        """As ``nn.Module.train``, but normalisation layers of frozen parts (or all) stay in eval mode."""
         super().train(mode)
-        for part in self.frozen_parts:
+        for part in self.part_names if self._holds_normalisation else self.frozen_parts:
             for module in self._part(part).modules():
                 if isinstance(module, _NormBase):
                     module.eval()

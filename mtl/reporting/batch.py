@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 POLL_SECONDS = 0.25
-ATTEMPTS = 3  # of a job whose worker is lost before the job has begun
+ATTEMPTS = 3  # of a job whose worker is lost before the job has begun, or that goes on where it was killed
 PATIENCE_SECONDS = 60.0  # how long a cluster may be without any worker
 
 OnUpdate = Callable[[BatchEvent], None]
@@ -96,7 +96,8 @@ def run_notebooks(
         stale = stale_jobs(ordered, force)
         register(ordered, stale)
         refresh_reports([job for job in ordered if job not in stale])
-        chains = len({job.run_directory for job in stale})  # notebooks of one run mostly wait for each other
+        to_run = {job.key for job in stale}
+        chains = sum(to_run.isdisjoint(needed_keys(job)) for job in stale)  # the rest waits for these
         count = gpus or workers or max(1, min(chains, available_cores() // 2))
         batch = Batch(ordered, stale, Estimator(stale, count), on_update or (lambda event: None))
         with galleries_kept_current(ordered):
@@ -152,6 +153,7 @@ class Batch:
         needs = [self.futures[key] for key in needed_keys(job) if key in self.futures]
         self.futures[job.key] = self.client.submit(
             run_job, job, self.environment, self.root, needs, self.crowd, pure=False, retries=0,
+            priority=-self.jobs.index(job),
             key=f"{job.study}-{job.name}-{time.time_ns()}",
         )  # fmt: skip
 
@@ -163,8 +165,8 @@ class Batch:
             for key, job in list(open_jobs.items()):
                 if not self.futures[key].done():
                     continue
-                if self.lost_before_it_began(job):
-                    self.submit(job)
+                if self.worth_another_attempt(job):
+                    self.try_again(job)
                 else:
                     self.settle(job, self.futures[key])
                     del open_jobs[key]
@@ -173,10 +175,28 @@ class Batch:
                 self.abandon(f"the cluster has had no worker for {PATIENCE_SECONDS:.0f} s")
                 return
 
-    def lost_before_it_began(self, job: NotebookJob) -> bool:
-        """Its worker died under another job, so it may try again (but not for ever)."""
-        lost = self.futures[job.key].status == "error" and notebook_status(job).get("status") == "waiting"
-        return lost and not self.bad_needs(job) and self.attempts[job.key] < ATTEMPTS
+    def worth_another_attempt(self, job: NotebookJob) -> bool:
+        """Its worker died under another job, or it resumes where it was killed (but not for ever)."""
+        if self.bad_needs(job) or self.attempts[job.key] >= ATTEMPTS:
+            return False
+        lost = self.futures[job.key].status == "error"
+        if lost and notebook_status(job).get("status") == "waiting":
+            return True
+        return job.resumes and (
+            self.worker_was_killed(job) if lost else self.futures[job.key].result() == "dead"
+        )
+
+    def worker_was_killed(self, job: NotebookJob) -> bool:
+        from distributed.scheduler import KilledWorker
+
+        return isinstance(self.futures[job.key].exception(), KilledWorker)
+
+    def try_again(self, job: NotebookJob) -> None:
+        if notebook_status(job).get("status") != "waiting":
+            update_notebook(job, status="waiting", failure=None, reason=None)
+            self.seen[job.key] = "waiting"
+            self.tell("again", job)
+        self.submit(job)
 
     def read_records(self) -> None:
         for job in self.stale:
@@ -196,7 +216,9 @@ class Batch:
             self.skip(job)
         else:
             self.record_loss(job, future)
-        self.seen[job.key] = notebook_status(job)["status"]
+        entry = notebook_status(job)
+        self.seen[job.key] = entry["status"]
+        self.estimator.learn(job, entry.get("last_seconds"))
         self.tell("ended", job)
         refresh_gallery(job)
 
@@ -208,12 +230,9 @@ class Batch:
 
     def record_loss(self, job: NotebookJob, future: Future) -> None:
         """The worker died under the job, or could not even begin it."""
-        from distributed.scheduler import KilledWorker
-
         from mtl.reporting.execute import keep_failed
 
-        error = future.exception()
-        dead = isinstance(error, KilledWorker)
+        error, dead = future.exception(), self.worker_was_killed(job)
         reason = "its worker process was killed" if dead else f"{type(error).__name__}: {error}"
         keep_failed(job)
         update_notebook(
@@ -254,6 +273,7 @@ class Batch:
                 running=[(j.name, entry) for j, entry in running],
                 eta_seconds=self.estimator.remaining([j for j, _ in running], waiting),
                 workers=self.estimator.workers,
+                noun=self.jobs[0].noun,
             )
         )
 

@@ -80,7 +80,7 @@ def _run_and_record(job: NotebookJob, environment: dict[str, str], project_root:
     began = time.monotonic()
     clean = dict.fromkeys(("failure", "reason", "ended", "cell", "cells", "seconds"))
     update_notebook(job, **{**clean, "status": "running", "fingerprint": job.fingerprint, **this_process()})
-    failure = execute_notebook(job, environment, project_root)
+    failure = execute(job, environment, project_root)
     seconds = round(time.monotonic() - began, 1)
     if failure:
         status = failure.pop("status")
@@ -96,8 +96,19 @@ def _run_and_record(job: NotebookJob, environment: dict[str, str], project_root:
     return status
 
 
+def execute(job: NotebookJob, environment: dict[str, str], project_root: Path) -> dict[str, Any] | None:
+    """A notebook with papermill, a point of a sweep in a process of its own; None where all went well."""
+    if job.noun == "point":
+        from mtl.reporting.sweep_process import execute_point
+
+        return execute_point(job, environment, project_root)
+    return execute_notebook(job, environment, project_root)
+
+
 def render(job: NotebookJob, failure: dict[str, Any] | None = None) -> dict[str, Any]:
     """Write the report of an executed (or failed) notebook; returns the record's fields for it."""
+    if job.noun != "notebook":
+        return {}
     from mtl.reporting.fingerprint import report_fingerprint
     from mtl.reporting.html import export_report
 

@@ -61,20 +61,28 @@ def show_figure(
     ``alt``: what a reader who cannot see it should know; ``ValueError`` if empty. ``source``: the file
     that its figures come from, e.g. ``"predictions/joint.parquet"``. ``caption``: shown below it.
     """
+    data, metadata = picture_bundle(figure, alt, source, caption)
+    if close:
+        plt.close(figure)
+    display(data, raw=True, metadata=metadata)
+    if caption:  # for JupyterLab; the report takes it from the picture's metadata
+        style = "margin:.3em 0 1em;color:#55606b;font-size:.92em;max-width:46em"
+        display(HTML(f'<p style="{style}">{html.escape(caption)}</p>'), metadata={"mtl_caption": True})
+
+
+def picture_bundle(
+    figure: Figure, alt: str, source: str | None = None, caption: str | None = None
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """``figure`` as the data and metadata of a notebook's output; arguments as in ``show_figure``."""
     if not alt or not alt.strip():
         raise ValueError("show_figure needs an alt text: say in a sentence what the figure shows")
     target = io.BytesIO()
     figure.savefig(target, format="png", dpi=DPI, facecolor="white", bbox_inches="tight")
-    if close:
-        plt.close(figure)
     png = target.getvalue()
     said: dict[str, Any] = {"alt": " ".join(alt.split()), **_css_size(png)}
     said |= {key: value for key, value in {"source": source, "caption": caption}.items() if value}
     data = {"image/png": base64.b64encode(png).decode(), "text/plain": f"<figure: {said['alt']}>"}
-    display(data, raw=True, metadata={"image/png": said})
-    if caption:  # for JupyterLab; the report takes it from the picture's metadata
-        style = "margin:.3em 0 1em;color:#55606b;font-size:.92em;max-width:46em"
-        display(HTML(f'<p style="{style}">{html.escape(caption)}</p>'), metadata={"mtl_caption": True})
+    return data, {"image/png": said}
 
 
 def _css_size(png: bytes) -> dict[str, int]:

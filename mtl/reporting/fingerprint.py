@@ -15,7 +15,12 @@ from typing import Any
 from mtl.files import read_json, sha256_of
 
 PACKAGE = Path(__file__).resolve().parents[1]
-IN_THE_KERNEL = ("figures", "claims", "metrics_file")  # reporting modules that notebooks call
+IN_THE_KERNEL = (
+    "figures",
+    "claims",
+    "metrics_file",
+    "sweep_results",
+)  # reporting modules that notebooks call
 
 
 def notebook_fingerprint(

@@ -105,7 +105,7 @@ def find_runs(root: Path) -> list[Run]:
 def read_run(run_directory: Path, root: Path) -> Run:
     record = read_json(run_directory / STATUS)
     metrics = read_json(run_directory / METRICS) if (run_directory / METRICS).exists() else {}
-    names = sorted(record["notebooks"])
+    names = sorted(name for name, e in record["notebooks"].items() if e.get("kind") != "point")
     cards = [make_card(name, record["notebooks"][name], run_directory, root, metrics) for name in names]
     started = max((e.get("started", "") for e in record["notebooks"].values()), default="")
     return Run(run_directory.parent.name, run_directory.name, started, cards)

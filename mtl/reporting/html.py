@@ -90,7 +90,8 @@ def prepare(notebook: NotebookNode, report: Path, failure: dict[str, Any] | None
     """Change ``notebook`` into what the body shows, and take out what the first screen shows."""
     notebook.cells = [cell for cell in notebook.cells if not marker(cell)]
     title, question, rest = split_opening(notebook)
-    page = Page(title=title, question=question, facts=run_facts(report, notebook), failure=failure)
+    facts = notebook.metadata.get("mtl_facts") or run_facts(report, notebook)
+    page = Page(title=title, question=question, facts=facts, failure=failure)
     first = next((cell for cell in notebook.cells if cell.cell_type == "markdown"), None)
     if first is not None:
         first.source = rest

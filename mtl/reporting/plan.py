@@ -7,8 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from mtl.errors import MissingArtefactError, MtlError
-from mtl.files import read_json
+from mtl.errors import MtlError
 from mtl.reporting.fingerprint import report_fingerprint
 from mtl.reporting.status import NotebookJob, edit_status, notebook_status, this_process, update_notebook
 
@@ -43,10 +42,7 @@ def stale_jobs(ordered: Sequence[NotebookJob], force: bool = False) -> list[Note
     for job in ordered:
         entry = notebook_status(job)
         kept = (
-            entry.get("status") == "ok"
-            and entry.get("fingerprint") == job.fingerprint
-            and job.executed.exists()
-            and job.report.exists()
+            entry.get("status") == "ok" and entry.get("fingerprint") == job.fingerprint and job.is_complete()
         )
         if force or not kept or any(key in stale for key in needed_keys(job)):
             stale[job.key] = job
@@ -55,18 +51,14 @@ def stale_jobs(ordered: Sequence[NotebookJob], force: bool = False) -> list[Note
 
 def register(ordered: Sequence[NotebookJob], stale: Sequence[NotebookJob]) -> None:
     """Enter the jobs in their runs' records, so that the gallery shows what is still to come."""
-    from mtl.reporting.pages import describe_notebook
-
     to_run = {job.key for job in stale}
     for run_directory in dict.fromkeys(job.run_directory for job in ordered):
         jobs = [job for job in ordered if job.run_directory == run_directory]
         with edit_status(run_directory) as record:
             record |= {"study": jobs[0].study, "run": run_directory.name, "runner": this_process()}
             for job in jobs:
-                if not job.notebook.exists():
-                    raise MissingArtefactError(f"{job.notebook} is not there: no such notebook")
                 entry = record["notebooks"].setdefault(job.name, {})
-                entry |= describe_notebook(read_json(job.notebook))
+                entry |= job.describe()
                 if job.key in to_run:
                     entry |= {"status": "waiting"}
 
@@ -75,7 +67,7 @@ def refresh_reports(jobs: Sequence[NotebookJob]) -> None:
     """Render again, without computing again, where only the page-making code has changed."""
     current = report_fingerprint()
     for job in jobs:
-        if notebook_status(job).get("report_fingerprint") != current:
+        if job.noun == "notebook" and notebook_status(job).get("report_fingerprint") != current:
             from mtl.reporting.execute import render
 
             update_notebook(job, **render(job))
@@ -88,7 +80,7 @@ def needed_keys(job: NotebookJob) -> list[JobKey]:
 
 def forget_results(run_directory: Path) -> None:
     """Take away what would let a stage or a split be taken over from an earlier run of this name."""
-    for folder in ("checkpoints", "predictions", "tensorboard"):
+    for folder in ("checkpoints", "predictions", "tensorboard", "points"):
         shutil.rmtree(run_directory / folder, ignore_errors=True)
     for file in ("split.json", "metrics.json"):
         (run_directory / file).unlink(missing_ok=True)

@@ -15,7 +15,7 @@ HEARTBEAT_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class BatchEvent:
-    """kind: begin, started, ended or tick (several a second); ``entry`` is the job's record in run.json."""
+    """kind: begin, started, again, ended or tick (several a second); ``entry``: the job's in run.json."""
 
     kind: str
     job: NotebookJob | None = None
@@ -27,6 +27,7 @@ class BatchEvent:
     running: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     eta_seconds: float | None = None
     workers: int = 1
+    noun: str = "notebook"  # what the jobs are
 
 
 class Estimator:
@@ -37,6 +38,11 @@ class Estimator:
         self.known = {job.key: notebook_status(job).get("last_seconds", job.expected_seconds) for job in jobs}
         self.began: dict[Any, float] = {}
         self.needs = {job.key: [(job.run_directory, name) for name in job.needs] for job in jobs}
+
+    def learn(self, job: NotebookJob, seconds: float | None) -> None:
+        """A job has ended: its time tells of those that are like it."""
+        if seconds is not None:
+            self.known[job.key] = seconds
 
     def remaining(
         self, running: Sequence[NotebookJob], waiting: Sequence[NotebookJob], clock: float | None = None
@@ -76,6 +82,8 @@ class TerminalProgress:
         elif event.kind == "started" and event.job:
             self.began[event.job.name] = self.clock()
             self.line(f"{_place(event)} {event.job.name:<28} started{_eta(event)}")
+        elif event.kind == "again" and event.job:
+            self.line(f"{_place(event)} {event.job.name:<28} was killed; it goes on from its last checkpoint")
         elif event.kind == "ended" and event.job:
             self.line(f"{_place(event)} {event.job.name:<28} {ended_text(event.entry)}{_eta(event)}")
         elif event.kind == "tick" and event.running:
@@ -111,7 +119,7 @@ def begin_text(event: BatchEvent) -> str:
     done = f", {event.up_to_date} up to date" if event.up_to_date else ""
     eta = f", about {clock_text(event.eta_seconds)}" if event.eta_seconds is not None else ""
     workers = f"{event.workers} worker{'s' if event.workers > 1 else ''}"
-    return f"{to_run} notebook{'s' if to_run != 1 else ''} to run{done}; {workers}{eta}"
+    return f"{to_run} {event.noun}{'s' if to_run != 1 else ''} to run{done}; {workers}{eta}"
 
 
 def ended_text(entry: dict[str, Any]) -> str:

@@ -13,9 +13,9 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from mtl.errors import MtlError
+from mtl.errors import MissingArtefactError, MtlError
 from mtl.files import file_lock, read_json, write_json
 
 NAME = "run.json"
@@ -26,6 +26,9 @@ BAD = ("failed", "dead", "skipped")
 @dataclass(frozen=True)
 class NotebookJob:
     """One notebook to run with one set of parameters into one run directory."""
+
+    noun: ClassVar[str] = "notebook"
+    resumes: ClassVar[bool] = False  # killed half-way, it is worth another attempt at once
 
     study: str
     name: str  # "02_warm_up": also the stem of the executed notebook and of the report
@@ -60,6 +63,18 @@ class NotebookJob:
     @property
     def report(self) -> Path:
         return self.run_directory / "reports" / f"{self.name}.html"
+
+    def is_complete(self) -> bool:
+        """Whether the files that a good end leaves are there."""
+        return self.executed.exists() and self.report.exists()
+
+    def describe(self) -> dict[str, str]:
+        """What its entry in run.json says before it has run. Raises ``MissingArtefactError``."""
+        from mtl.reporting.pages import describe_notebook
+
+        if not self.notebook.exists():
+            raise MissingArtefactError(f"{self.notebook} is not there: no such notebook")
+        return describe_notebook(read_json(self.notebook))
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,11 @@ def notebook_jobs(study: str, name: str, overrides: Mapping[str, Any]) -> list[N
         DataError: the data root is missing.
     """
     parameters = load_parameters(study, name, overrides)
+    if getattr(parameters, "skip_stages", ""):
+        raise ParameterError(
+            "parameter 'skip_stages': the notebooks compare all stages and cannot leave one out; "
+            "use mtl sweep (see params/sweeps/skipping_stages.yaml)"
+        )
     file = parameter_file(study, name)
     values = read_yaml(file) | dict(overrides) | {"run": parameters.run}
     data, code = data_fingerprint(parameters), package_fingerprint()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from mtl.errors import ParameterError
 
@@ -11,11 +12,16 @@ if TYPE_CHECKING:
     from mtl.studies.parameters import StudyParameters
 
 #: Study to the module of its parameters (light: no torch) and the name of their class.
-_PARAMETERS = {"brain_mri": ("mtl.studies.brain_mri.parameters", "BrainMriParameters")}
+_PARAMETERS = {
+    "brain_mri": ("mtl.studies.brain_mri.parameters", "BrainMriParameters"),
+    "methods": ("mtl.studies.methods", "MethodsParameters"),  # notebooks that cross studies; nothing trains
+}
 #: Study to the module of its assembly and the name of its class.
 _ASSEMBLIES = {"brain_mri": ("mtl.studies.brain_mri.study", "BrainMriStudy")}
+#: Study to what a point of a sweep does: parameters to a record of what was trained.
+_POINTS = {"brain_mri": ("mtl.studies.brain_mri.sweep_point", "train_point")}
 
-STUDIES = tuple(_PARAMETERS)
+STUDIES = tuple(_ASSEMBLIES)
 
 
 def parameters_class(study: str) -> type[StudyParameters]:
@@ -28,7 +34,12 @@ def study_class(study: str) -> type:
     return _look_up(_ASSEMBLIES, study)
 
 
-def _look_up(table: dict[str, tuple[str, str]], study: str) -> type:
+def point_function(study: str) -> Callable[[StudyParameters], dict[str, Any]]:
+    """``train_point`` of a study (imports torch). Raises ``ParameterError``."""
+    return _look_up(_POINTS, study)
+
+
+def _look_up(table: dict[str, tuple[str, str]], study: str) -> Any:
     if study not in table:
         raise ParameterError(f"unknown study {study!r}: there is {', '.join(table)}")
     module, name = table[study]

@@ -33,6 +33,7 @@ class Stage:
         min_learning_rate: where the cosine ends.
         clip: largest gradient norm; 0 leaves gradients as they are.
         accumulate: batches per optimiser step.
+        frozen_normalisation: normalisation layers keep their statistics, in trained parts too.
         seed: of the stage's randomness (dropout, balancers).
     """
 
@@ -48,6 +49,7 @@ class Stage:
     min_learning_rate: float = 1e-6
     clip: float = 1.0
     accumulate: int = 1
+    frozen_normalisation: bool = False
     seed: int = 0
 
     def fingerprint(self, *context: str) -> str:
@@ -62,7 +64,7 @@ class Stage:
 
 
 def prepare_parts(model: nn.Module, stage: Stage) -> None:
-    """Unfreeze the parts that the stage trains and freeze the rest.
+    """Unfreeze the parts that the stage trains, freeze the rest, hold normalisation where it is asked for.
 
     Raises:
         TrainingError: the stage names a part that the model does not have, or none at all.
@@ -78,6 +80,7 @@ def prepare_parts(model: nn.Module, stage: Stage) -> None:
             model.unfreeze(part)
         else:
             model.freeze(part)
+    model.hold_normalisation(stage.frozen_normalisation)
 
 
 def make_optimiser(model: nn.Module, balancer: Balancer, stage: Stage) -> torch.optim.AdamW:

@@ -34,7 +34,7 @@ class Metric:
 
 def _combined(table: pd.DataFrame, weights: NDArray) -> NDArray:
     """(Dice on filled masks + accuracy over all cases) / 2, as in the published figures."""
-    filled = _filled(table).to_numpy()
+    filled = filled_masks(table).to_numpy()
     overlap = weighted.weighted_mean(table["dice"].to_numpy()[filled], weights[:, filled])
     return (overlap + weighted.accuracy(table["cls"], table["predicted"], weights)) / 2
 
@@ -82,7 +82,7 @@ def compare_stages(
     margins = margin if isinstance(margin, Mapping) else dict.fromkeys(names, margin)
     if missing := [name for name in names if name not in margins]:
         raise ParameterError(f"no margin for {missing}")
-    arms = _arms(predictions, source, threshold)
+    arms = cases_by_arm(predictions, source, threshold)
     pairs = list(itertools.combinations(arms, 2)) if pairs is None else pairs
     if absent := {name for pair in pairs for name in pair} - set(arms):
         raise ParameterError(f"stage {sorted(absent)}: the table has {', '.join(arms)}")
@@ -96,7 +96,9 @@ def compare_stages(
     return table.assign(p_holm=holm(table["p_value"].tolist())) if rows else table
 
 
-def _arms(predictions: pd.DataFrame, source: str | None, threshold: float) -> dict[str, pd.DataFrame]:
+def cases_by_arm(
+    predictions: pd.DataFrame, source: str | None = None, threshold: float = 0.5
+) -> dict[str, pd.DataFrame]:
     """Stage -> its cases, sorted by id, with decisions and ranks, all of one frozen test set."""
     cases = average_over_folds(predictions)
     check_test_sets(cases)
@@ -116,7 +118,7 @@ def _contrast(
     metric: Metric, first: pd.DataFrame, second: pd.DataFrame, clusters: str, settings: dict[str, Any]
 ) -> tuple[dict[str, float], Difference]:
     if metric.masked_only:
-        first, second = first[_filled(first)], second[_filled(second)]
+        first, second = first[filled_masks(first)], second[filled_masks(second)]
     if first["id"].tolist() != second["id"].tolist():
         arms = " and ".join(arm["stage"].iloc[0] if len(arm) else "an empty arm" for arm in (first, second))
         raise ProtocolError(f"{arms} were not scored on the same cases: {len(first)} and {len(second)}")
@@ -138,5 +140,6 @@ def _difference_row(difference: Difference, margin: float) -> dict[str, Any]:
     return {**row, "margin": margin, "verdict": verdict(estimate, margin), "reason": estimate.reason or ""}
 
 
-def _filled(table: pd.DataFrame) -> pd.Series:
+def filled_masks(table: pd.DataFrame) -> pd.Series:
+    """Which cases have a known mask that is not empty."""
     return table["has_mask"].astype(bool) & (table["mask_pixels"] > 0)

@@ -31,7 +31,7 @@ def open_dataset(parameters: BrainMriParameters) -> MultiSourceDataset:
             slices_per_patient=p.phantom_slices,
             rho=p.phantom_rho,
             size=max(p.image_size, 96),
-            seed=p.seed,
+            seed=p.seed if p.data_seed < 0 else p.data_seed,
             duplicate_rate=p.phantom_duplicates,
         )
         sources = [phantom]
@@ -59,7 +59,7 @@ def open_split(parameters: BrainMriParameters, dataset: MultiSourceDataset, run:
             cross_validated=chosen,
             test_fraction=p.test_fraction,
             validation_fraction=p.validation_fraction,
-            seed=p.seed,
+            seed=p.seed if p.split_seed < 0 else p.split_seed,
         )
     if run.split.exists() and FrozenSplit.load(run.split).hash != split.hash:
         raise ProtocolError(

@@ -28,6 +28,12 @@ class BrainMriParameters(StudyParameters):
     """See the field descriptions; defaults are those of the quick run on phantoms."""
 
     study: ClassVar[str] = "brain_mri"
+    #: What decides which cases are tested and how their pixels look: no arm of a sweep may change it.
+    test_set: ClassVar[tuple[str, ...]] = (
+        "data_root", "data_seed", "image_size", "min_tumor_pixels", "phantom_patients", "phantom_slices",
+        "phantom_rho", "phantom_duplicates", "n_folds", "cross_validated", "test_fraction", "split_file",
+        "split_seed",
+    )  # fmt: skip
 
     # data
     data_root: str = Field("", description="folder with the real data sets; empty: phantoms")
@@ -37,12 +43,14 @@ class BrainMriParameters(StudyParameters):
     phantom_slices: int = Field(2, ge=1, description="slices per phantom patient")
     phantom_rho: float = Field(0.5, ge=0, le=1, description="source-label correlation of the phantom")
     phantom_duplicates: float = Field(0.05, ge=0, le=1, description="rate of planted near-duplicates")
+    data_seed: int = Field(-1, ge=-1, description="of the phantom; -1: as seed")
     # split
     n_folds: int = Field(1, ge=1, le=20, description="folds of the cross-validated sources; 1: one split")
     cross_validated: str = Field("", description="sources, by comma, tested out of fold; or all")
     test_fraction: float = Field(0.25, gt=0, lt=0.9, description="of the groups of the other sources")
     validation_fraction: float = Field(0.2, gt=0, lt=0.9, description="of the groups that are not tested")
     split_file: str = Field("", description="frozen split to use; empty: made from seed and fractions")
+    split_seed: int = Field(-1, ge=-1, description="of the split; -1: as seed")
     # network
     base_filters: int = Field(16, ge=1, description="channels of the first level")
     depth: int = Field(3, ge=1, le=6, description="poolings of the U-Net")
@@ -63,6 +71,8 @@ class BrainMriParameters(StudyParameters):
     weight_decay: float = Field(1e-4, ge=0, description="of AdamW")
     min_lr: float = Field(1e-6, ge=0, description="where the cosine schedule ends")
     clip: float = Field(1.0, ge=0, description="largest gradient norm; 0: no clipping")
+    skip_stages: str = Field("", description="stages to leave out, by comma: warm_up, head; for sweeps")
+    frozen_normalisation: bool = Field(False, description="joint stage keeps the normalisation statistics")
     masked_ratio: float = Field(0.3, ge=0, le=1, description="share of masked sources in the joint stage")
     # losses and balancing
     w_dice: float = Field(0.5, ge=0, description="soft Dice in the segmentation loss")
@@ -98,6 +108,17 @@ class BrainMriParameters(StudyParameters):
             raise ValueError(f"reference_folds={self.reference_folds} is more than n_folds={self.n_folds}")
         if self.w_dice + self.w_bce == 0:
             raise ValueError("w_dice and w_bce are both 0: the segmentation would have no loss")
+        if unknown := set(self.skipped) - {"warm_up", "head"}:
+            raise ValueError(
+                f"skip_stages: {', '.join(sorted(unknown))}; only warm_up and head can be left out"
+            )
+        if self.frozen_normalisation and "warm_up" in self.skipped:
+            raise ValueError("frozen_normalisation needs the warm-up: statistics would never be measured")
         if self.n_folds > 1 and not self.cross_validated:
             raise ValueError("n_folds > 1 needs cross_validated, e.g. kaggle")
         return self
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Stages that ``skip_stages`` names."""
+        return tuple(name.strip() for name in self.skip_stages.split(",") if name.strip())

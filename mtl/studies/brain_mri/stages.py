@@ -29,6 +29,7 @@ ONLY_FOR = {
     "masked_ratio": (JOINT,),
     "lambda_cls": (JOINT,),
     "balancer": (JOINT,),
+    "frozen_normalisation": (JOINT,),
     "schedule_initial": (JOINT,),
     "schedule_kind": (JOINT,),
     "probe_every": (JOINT,),
@@ -38,7 +39,16 @@ ONLY_FOR = {
 WITHOUT_EFFECT = {
     "run", "output_root", "device", "workers", "data_root", "reference_folds",
     "n_bootstrap", "dice_margin", "auc_margin",
+    "skip_stages",  # it moves the start of the stages that are left, which their fingerprints hold
 }  # fmt: skip
+
+
+def starts_from(stage: str, parameters: BrainMriParameters) -> str | None:
+    """The stage whose best checkpoint ``stage`` starts from, past skipped ones; None: random weights."""
+    before = STARTS_FROM[stage]
+    while before is not None and before in parameters.skipped:
+        before = STARTS_FROM[before]
+    return before
 
 
 def relevant_parameters(stage: str, parameters: BrainMriParameters) -> dict[str, Any]:
@@ -84,6 +94,7 @@ def make_stage(name: str, parameters: BrainMriParameters, epochs: int | None = N
             "task_weights": {CLASSIFICATION: p.lambda_cls},
             "balancer": p.balancer,
             "balancer_options": _balancer_options(p),
+            "frozen_normalisation": p.frozen_normalisation,
             "selection": "dice_and_balanced_accuracy",
         },
         REFERENCE: {

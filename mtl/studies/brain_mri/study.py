@@ -14,7 +14,7 @@ from torch import nn
 
 from mtl.datasets.brain_mri import MultiSourceDataset
 from mtl.datasets.splits import FrozenSplit
-from mtl.errors import MissingArtefactError
+from mtl.errors import MissingArtefactError, ParameterError
 from mtl.files import sha256_of
 from mtl.losses.brain_mri import MultiTaskLoss
 from mtl.models.brain_mri import MultiTaskModel
@@ -95,7 +95,7 @@ class BrainMriStudy:
 
     def training_order(self) -> list[str]:
         """All stages that the parameters ask for, each after the one that it starts from."""
-        names = [stages.WARM_UP, stages.HEAD, stages.JOINT]
+        names = [n for n in (stages.WARM_UP, stages.HEAD, stages.JOINT) if n not in self.parameters.skipped]
         return names + [stages.REFERENCE] * bool(self.parameters.reference_folds)
 
     def untrained_model(self) -> MultiTaskModel:
@@ -112,8 +112,11 @@ class BrainMriStudy:
 
         Raises:
             MissingArtefactError: the stage that this one starts from has not been trained as it is now.
+            ParameterError: ``skip_stages`` leaves the stage out.
             TrainingError: see ``StageTrainer.fit``.
         """
+        if stage in self.parameters.skipped:
+            raise ParameterError(f"parameter 'skip_stages' leaves {stage!r} out: such runs are for mtl sweep")
         return [self._trainer(stage, fold).fit() for fold in self.folds_of(stage)]
 
     def folds_of(self, stage: str) -> range:
@@ -125,7 +128,7 @@ class BrainMriStudy:
         return self._stage(stage, fold).fingerprint(*self._context(stage, fold))
 
     def _context(self, stage: str, fold: int) -> tuple[str, ...]:
-        before = stages.STARTS_FROM[stage]
+        before = stages.starts_from(stage, self.parameters)
         start = "random weights" if before is None else self.fingerprint(before, fold)
         relevant = json.dumps(stages.relevant_parameters(stage, self.parameters))
         code = training_code_fingerprint()
@@ -137,7 +140,7 @@ class BrainMriStudy:
 
     def _trainer(self, stage: str, fold: int) -> StageTrainer:
         torch.manual_seed(self._seed("initial weights", fold))
-        before = stages.STARTS_FROM[stage]
+        before = stages.starts_from(stage, self.parameters)
         model = self._untrained(stage) if before is None else self.model(before, fold)
         settings = self._stage(stage, fold)
         validation = self.split.folds[fold].validation
