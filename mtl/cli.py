@@ -1,4 +1,4 @@
-"""The command line: ``mtl run | sweep | compare | train | predict | bench | data | checkpoint | report | publish``.
+"""The command line: ``mtl run | sweep | compare | train | predict | data | checkpoint | report | publish``.
 
 Only what a command needs is imported, inside the command; errors made for people are printed without a
 traceback.
@@ -181,6 +181,24 @@ def predict(
     typer.echo(f"Table: {result.out / 'predictions.csv'}\nPage:  {result.out / 'index.html'}")
     typer.echo("Research use only. Not a medical device; not for diagnosis or treatment.")
     raise typer.Exit(1 if len(result.failed) else 0)
+
+
+@app.command()
+def bench(
+    study: Annotated[str, typer.Argument(help="E.g. brain_mri.")],
+    json: Annotated[Path | None, typer.Option("--json", help="File for the rows.")] = None,
+    only: Annotated[str, typer.Option(help="Ids by comma, e.g. B1,B3; all where not given.")] = "",
+    checkpoint: Annotated[str, typer.Option(help="Model folder to predict with.")] = "",
+    rounds: Annotated[int, typer.Option(min=7, help="The median is over so many.")] = 9,
+) -> None:
+    """Time our ways against others', side by side; see the performance goals for the ids."""
+    from mtl.reporting.bench_command import bench_brain_mri, chosen_ids, restart_tuned, table_text
+
+    if study != "brain_mri":
+        raise ParameterError(f"unknown study {study!r}: there is brain_mri")
+    ids = chosen_ids(only, ("B1", "B2", "B3", "R1"))
+    restart_tuned(sys.argv[1:])
+    typer.echo(table_text(bench_brain_mri(ids, checkpoint, rounds, json)["rows"]))
 
 
 @data_app.command("check")

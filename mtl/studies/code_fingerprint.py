@@ -19,6 +19,8 @@ _SHOWS_ONLY = (
     "randomised.py",
     "calibration.py",
     "production.py",
+    "benchmarks.py",
+    "inference_benchmarks.py",
     "training_benchmarks.py",
 )
 
