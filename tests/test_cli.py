@@ -403,6 +403,14 @@ def trained(tmp_path) -> Path:
     return tmp_path / "joint" / "best"
 
 
+def test_a_checkpoint_whose_head_was_never_trained_is_refused(mtl, tmp_path, trained):
+    write_json(trained.parent / "stage.json", {"stage": "warm_up"})
+    said = mtl("predict", "brain_mri", tmp_path, "--checkpoint", trained)
+    assert (
+        said.code == 2 and "'warm_up' has not trained a classification; name a checkpoint of head" in said.err
+    )
+
+
 def test_a_folder_is_predicted_and_a_damaged_file_makes_it_exit_1(mtl, tmp_path, trained):
     scans, out = tmp_path / "my scans", tmp_path / "out"
     scans.mkdir()
