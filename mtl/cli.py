@@ -175,7 +175,7 @@ def predict(
     values = parse_overrides(overrides) | ({"checkpoint": checkpoint} if checkpoint else {})
     result = predict_with_page(folder, params, values, Path(out) if out else None)
     for row in result.failed.itertuples():
-        typer.echo(f"{row.file}: {row.error}", err=True)
+        typer.echo(row.error, err=True)
     failed = f", {len(result.failed)} could not be read" if len(result.failed) else ""
     typer.echo(f"{len(result.table) - len(result.failed)} of {len(result.table)} files predicted{failed}")
     typer.echo(f"Table: {result.out / 'predictions.csv'}\nPage:  {result.out / 'index.html'}")

@@ -8,7 +8,7 @@ import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import nibabel
 import numpy as np
@@ -19,6 +19,7 @@ from nbformat.v4 import writes as notebook_text
 from PIL import Image
 
 from mtl import cli
+from mtl.datasets.brain_mri import BrainNormalisation
 from mtl.errors import CheckpointError, DataError
 from mtl.files import read_json, write_json
 from mtl.models.brain_mri import MultiTaskModel
@@ -280,7 +281,7 @@ def test_a_folder_without_data_is_refused_with_what_is_known(mtl, tmp_path, name
 
 
 # ---------------------------------------------------------------- checkpoints
-def small_model(**changes: int) -> MultiTaskModel:
+def small_model(**changes: Any) -> MultiTaskModel:
     torch.manual_seed(0)
     return MultiTaskModel(**{"base_filters": 4, "depth": 2, "image_size": 48} | changes).eval()
 
@@ -391,3 +392,57 @@ def test_failed_notebooks_exit_1_with_a_readable_summary_and_the_next_call_goes_
     (two_notebooks / "fixed").touch()
     again = mtl("run", "brain_mri")
     assert again.code == 0 and again.err == "" and "dead" not in again.out
+
+
+# ---------------------------------------------------------------- predictions
+@pytest.fixture
+def trained(tmp_path) -> Path:
+    """A model folder that the predictor takes."""
+    model = small_model(normalisation=BrainNormalisation().to_dict())
+    save_model(model, tmp_path / "joint" / "best", "")
+    return tmp_path / "joint" / "best"
+
+
+def test_a_checkpoint_whose_head_was_never_trained_is_refused(mtl, tmp_path, trained):
+    write_json(trained.parent / "stage.json", {"stage": "warm_up"})
+    said = mtl("predict", "brain_mri", tmp_path, "--checkpoint", trained)
+    assert (
+        said.code == 2 and "'warm_up' has not trained a classification; name a checkpoint of head" in said.err
+    )
+
+
+def test_a_folder_is_predicted_and_a_damaged_file_makes_it_exit_1(mtl, tmp_path, trained):
+    scans, out = tmp_path / "my scans", tmp_path / "out"
+    scans.mkdir()
+    for name in ("a b.jpg", "c.png"):
+        Image.fromarray(head(1)).save(scans / name)
+    options = ["--checkpoint", trained, "--out", out]
+    said = mtl("predict", "brain_mri", scans, *options)
+    assert said.code == 0 and "2 of 2 files predicted\n" in said.out and "Research use only" in said.out
+    assert (out / "index.html").is_file() and (out / "predictions.csv").is_file()
+    (scans / "b.jpg").write_bytes(b"\xff\xd8\xff")
+    said = mtl("predict", "brain_mri", scans, *options)
+    assert said.code == 1 and "2 of 3 files predicted, 1 could not be read" in said.out
+    assert f"{scans}/b.jpg: expected a complete picture" in said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["liver", "."], "unknown study 'liver': there is brain_mri"),
+        (["brain_mri", "{tmp}/gone", "--checkpoint", "{trained}"], "{tmp}/gone: not a folder; expected"),
+        (["brain_mri", "{tmp}/none", "--checkpoint", "{trained}"], "{tmp}/none: no image in it; expected"),
+        (["brain_mri", "{tmp}", "--checkpoint", "{tmp}"], "{tmp}: not a model folder"),
+        (["brain_mri", "{tmp}", "-p", "mask_treshold=1"], "'mask_treshold'; did you mean 'mask_threshold'"),
+        (["brain_mri", "{tmp}", "--params", "{tmp}/no.yaml"], "{tmp}/no.yaml: no such parameter file"),
+        (["brain_mri", "{tmp}", "--params", "{tmp}/mine.yaml"], "{tmp}/away: no such checkpoint; train one"),
+    ],
+)
+def test_what_cannot_be_predicted_is_named(mtl, tmp_path, trained, arguments, expected):
+    (tmp_path / "none").mkdir()
+    (tmp_path / "mine.yaml").write_text(f"checkpoint: {tmp_path}/away")
+    words = {"tmp": tmp_path, "trained": trained}
+    out = ["--out", tmp_path / "out"]
+    said = mtl("predict", *(argument.format(**words) for argument in arguments), *out)
+    assert said.code == 2 and expected.format(**words) in said.err, said.err
+    assert not (tmp_path / "out").exists()

@@ -10,10 +10,12 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from mtl.errors import CheckpointError
+from mtl.files import read_json
 from mtl.inference.brain_mri import MultiTaskPredictor, predict_folder
 from mtl.inference.brain_mri.folder import Case, FolderPrediction
 from mtl.inference.brain_mri.uncertainty import UncertaintyOptions
 from mtl.reporting.prediction_page import PredictionPage
+from mtl.studies.brain_mri import stages
 from mtl.studies.brain_mri.production import ProductionParameters, load_production
 from mtl.studies.parameters import project_path
 
@@ -60,10 +62,16 @@ def predict_with_page(
 
 def _checkpoint(p: ProductionParameters, overrides: Mapping[str, Any]) -> Path:
     """A folder that is given counts from where the command is given, one of the file from the project."""
-    if "checkpoint" in overrides:
-        return Path(p.checkpoint)
-    folder = project_path(p.checkpoint)
-    if not folder.is_dir():
+    given = "checkpoint" in overrides
+    folder = Path(p.checkpoint) if given else project_path(p.checkpoint)
+    record = folder.resolve().parent / "stage.json"
+    stage = read_json(record)["stage"] if record.is_file() else None
+    if stage is not None and stage not in stages.CLASSIFIES:
+        known = " or ".join(stages.CLASSIFIES)
+        raise CheckpointError(
+            f"{folder}: stage {stage!r} has not trained a classification; name a checkpoint of {known}"
+        )
+    if not given and not folder.is_dir():
         raise CheckpointError(
             f"{folder}: no such checkpoint; train one (mtl run brain_mri --params real), or name another "
             "with --checkpoint"

@@ -5,7 +5,7 @@ from mtl.inference.brain_mri.folder import predict_folder
 from mtl.inference.brain_mri.prediction import Prediction
 from mtl.inference.brain_mri.predictor import MultiTaskPredictor
 from mtl.inference.brain_mri.response import DISCLAIMER, PredictionResponse
-from mtl.inference.brain_mri.uncertainty import Uncertainty
+from mtl.inference.brain_mri.uncertainty import Uncertainty, UncertaintyOptions
 from mtl.inference.brain_mri.volume import VolumePrediction, predict_volume
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Prediction",
     "PredictionResponse",
     "Uncertainty",
+    "UncertaintyOptions",
     "VolumePrediction",
     "predict_folder",
     "predict_volume",

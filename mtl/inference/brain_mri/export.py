@@ -16,6 +16,7 @@ from mtl.files import atomic_path
 
 OUTLINE = (86, 180, 233)  # Okabe and Ito's sky blue: light on grey, told apart with any colour vision
 _HEAT, _MOST_HEAT = "inferno", 0.65
+_COMPRESSION = 3  # of 9: a third of the time of the usual 6, files of the same size
 _BLACK, _WHITE = 0.5, 99.5  # percentiles of the grey values
 
 
@@ -27,7 +28,7 @@ def mask_png(mask: NDArray) -> bytes:
 def png_of(picture: Image.Image) -> bytes:
     """A picture's PNG file."""
     target = io.BytesIO()
-    picture.save(target, "PNG")
+    picture.save(target, "PNG", compress_level=_COMPRESSION)
     return target.getvalue()
 
 

@@ -8,6 +8,7 @@ A batch norm in eval mode is an affine map per channel, so it goes into the conv
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -98,13 +99,23 @@ class OnePass:
         decoded = torch.arange(len(images) if do_seg else 0, device=self.device)
         if do_seg and gate is not None and probability is not None:
             decoded = (probability >= gate).nonzero()[:, 0]
-        masks = self._decode(features, decoded) if do_seg else None
+        with self._arithmetic():
+            masks = self._decode(features, decoded) if do_seg else None
         cam = bottleneck_grad_cam(head, bottleneck) if grad_cam else None
         return NetworkOutput(bottleneck, logits, probability, decoded, masks, cam)
 
     def encode(self, images: Tensor) -> list[Tensor]:
         """The encoder's features of prepared images ``(B, 1, H, W)``: one pass."""
-        return self.model.encoder(images.to(self.device, self.dtype, memory_format=self.layout))
+        with self._arithmetic():
+            return self.model.encoder(images.to(self.device, self.dtype, memory_format=self.layout))
+
+    def _arithmetic(self) -> AbstractContextManager:
+        """float32 means float32: a GPU's TF32 would round convolutions to ten bits."""
+        if self.device.type != "cuda":
+            return nullcontext()
+        now = torch.backends.cudnn
+        kept = {"enabled": now.enabled, "benchmark": now.benchmark, "deterministic": now.deterministic}
+        return now.flags(**kept, allow_tf32=False)
 
     def _decode(self, features: list[Tensor], rows: Tensor) -> Tensor:
         batch, _, height, width = features[0].shape

@@ -163,7 +163,7 @@ def test_only_the_tasks_that_are_asked_for(predictor, passes, images):
 
 # ---------------------------------------------------------------- geometry
 def test_masks_and_maps_lie_on_the_native_slice(predictor, make_head):
-    canvas, window = np.zeros((140, 190), np.uint8), (slice(10, 70), slice(130, 180))
+    canvas, window = np.zeros((90, 110), np.uint8), (slice(10, 70), slice(55, 105))
     canvas[window] = make_head(3)
     found, alone = predictor.predict_full(canvas), predictor.predict_full(make_head(3))
     assert found.mask.shape == found.grad_cam.shape == canvas.shape
