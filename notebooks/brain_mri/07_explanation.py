@@ -321,7 +321,10 @@ section = {
     },
     "luck": luck,
     "resolution": fineness,
-    "gallery": {kind: len(rows) for kind, rows in gallery.groupby("kind")},
+    "gallery": {
+        kind: {"shown": len(rows), "available": int(rows["available"].max())}
+        for kind, rows in gallery.groupby("kind")
+    },
     "headline": [
         {"label": "Pointing hit, trained", "value": maps["trained"]["pooled"]["pointing_hit"]},
         {"label": "the same, random network", "value": maps["random_network"]["pooled"]["pointing_hit"]},
