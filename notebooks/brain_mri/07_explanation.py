@@ -184,7 +184,7 @@ show_table(
 
 # %% [markdown]
 # ## Trained against the others
-# The trained map minus the other, on the same slices. The last column reads the interval by a rule fixed beforehand:
+# The trained map minus the other, on the same slices. The last column reads the interval by one rule for all runs:
 # above zero *better*, below zero *worse*, otherwise *no difference shown*. These intervals are about the choice of
 # test patients.
 
