@@ -106,7 +106,7 @@ def range_over_draws(
 
 
 def reading(difference: Mapping[str, Any]) -> str:
-    """What an interval of second - first says, the figure being better when higher: a rule fixed beforehand.
+    """What an interval of second - first says, the figure being better when higher: one rule for all runs.
 
     "better" where it lies above zero, "worse" where it lies below, else "no difference shown".
     """
