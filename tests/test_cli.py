@@ -138,6 +138,38 @@ def test_a_folder_that_is_no_run_is_named(mtl, tmp_path, command):
     assert said.code == 2 and str(tmp_path / "brain_mri" / "gone") in said.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["gone"], "gone.yaml: no such sweep; params/sweeps/ has balancers, .*smoke"),
+        (["smoke", "-p", "image_sise=64"], r"(?s)smoke\.yaml.*'image_sise'; did you mean 'image_size'"),
+        (["smoke", "-p", "run=mine", "-p", "joint_epochs=0"], "(?s)'joint_epochs': .*greater than"),
+    ],
+)
+def test_a_wrong_sweep_is_named_before_anything_runs(mtl, tmp_path, arguments, expected):
+    said = mtl("sweep", *arguments, "-p", f"output_root={tmp_path / 'outputs'}")
+    assert said.code == 2 and re.search(expected, said.err), said.err
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_the_points_of_a_sweep_are_listed_and_few_seeds_are_said_to_give_no_verdict(mtl, tmp_path):
+    said = mtl("sweep", "smoke", "--list", "-p", f"output_root={tmp_path / 'outputs'}")
+    assert said.code == 0 and said.err == ""
+    assert (
+        "2 arms x 2 seeds into" in said.out
+        and "Fewer than 5 seeds: the report will give no verdict" in said.out
+    )
+    assert re.findall(r"^  (\S+)", said.out, re.MULTILINE) == [
+        "plain-seed0", "fast-seed0", "plain-seed1", "fast-seed1",
+    ]  # fmt: skip
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_folder_that_is_no_run_cannot_be_compared(mtl, tmp_path):
+    said = mtl("compare", tmp_path / "one", tmp_path / "two")
+    assert said.code == 2 and f"{tmp_path}/one/provenance.json is not there" in said.err
+
+
 # ---------------------------------------------------------------- data
 def head(seed: int) -> np.ndarray:
     """A textured disc on black, uint8 (60, 60)."""

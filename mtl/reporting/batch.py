@@ -7,15 +7,13 @@ progress, gallery and resume see the same thing, and a kill at any moment leaves
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mtl.reporting.gallery import write_gallery
+from mtl.reporting.gallery import galleries_kept_current, write_gallery
 from mtl.reporting.kernel_environment import available_cores, kernel_environment
 from mtl.reporting.plan import (
     JobKey,
@@ -27,6 +25,7 @@ from mtl.reporting.plan import (
     stale_jobs,
 )
 from mtl.reporting.progress import BatchEvent, Estimator, summary_text
+from mtl.reporting.signals import sigterm_as_interrupt
 from mtl.reporting.status import (
     BAD,
     NotebookJob,
@@ -100,7 +99,7 @@ def run_notebooks(
         chains = sum(to_run.isdisjoint(needed_keys(job)) for job in stale)  # the rest waits for these
         count = gpus or workers or max(1, min(chains, available_cores() // 2))
         batch = Batch(ordered, stale, Estimator(stale, count), on_update or (lambda event: None))
-        with galleries_kept_current(ordered):
+        with galleries_kept_current(dict.fromkeys(job.run_directory.parents[1] for job in ordered)):
             if stale:
                 held.enter_context(sigterm_as_interrupt())
                 batch.run(cluster, count, gpus, root)
@@ -287,36 +286,6 @@ class Batch:
 
 def refresh_gallery(job: NotebookJob) -> None:
     write_gallery(job.run_directory.parents[1])
-
-
-@contextlib.contextmanager
-def galleries_kept_current(jobs: Sequence[NotebookJob]) -> Iterator[None]:
-    """The gallery of each outputs folder is written before and after, also after an exception."""
-    roots = dict.fromkeys(job.run_directory.parents[1] for job in jobs)
-    for root in roots:
-        write_gallery(root)
-    try:
-        yield
-    finally:
-        for root in roots:
-            write_gallery(root)
-
-
-@contextlib.contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends a batch as Ctrl-C does: kernels and workers first, then a readable record."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _absolute(job: NotebookJob) -> NotebookJob:

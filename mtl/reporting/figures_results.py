@@ -61,7 +61,8 @@ def forest_plot(
 
 def _forest_row(axis: Axes, height: int, estimate: Mapping[str, Any], group: int) -> None:
     beside = axis.get_yaxis_transform()
-    text = format_figure(estimate).replace("(95 % CI ", "(").replace(" to ", "–")
+    text = format_figure(estimate).replace("(95 % CI ", "(")
+    text = text if "-" in text else text.replace(" to ", "–")  # a dash before a minus sign cannot be read
     axis.text(1.02, height, text, transform=beside, va="center", fontsize=9.5, color="#1a2027")
     if estimate.get("value") is None:
         return

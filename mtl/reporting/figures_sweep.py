@@ -42,6 +42,7 @@ def seeds_of_arms(values: pd.DataFrame, names: Mapping[str, str]) -> Figure:
             axis.plot([mean, mean], [height - 0.28, height + 0.28], color=PALETTE[1], linewidth=2.6)
         axis.set(title=names.get(metric, metric), xlabel="Score on the frozen test set")
         axis.set_yticks(range(len(arms)), [arm.replace("_", " ") for arm in arms])
+        axis.xaxis.set_major_locator(MaxNLocator(5))
         axis.grid(axis="y", visible=False)
         axis.grid(axis="x")
     axes.flat[0].set_ylim(len(arms) - 0.5, -0.5)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,19 @@ def write_gallery(outputs_root: str | Path) -> Path:
     with file_lock(target):
         write_text(target, gallery_html(find_runs(root)))
     return target
+
+
+@contextlib.contextmanager
+def galleries_kept_current(roots: Iterable[Path]) -> Iterator[None]:
+    """The gallery of each outputs folder is written before and after, also after an exception."""
+    roots = list(roots)
+    for root in roots:
+        write_gallery(root)
+    try:
+        yield
+    finally:
+        for root in roots:
+            write_gallery(root)
 
 
 def gallery_html(runs: list[Run]) -> str:

@@ -51,7 +51,7 @@ class RunComparison:
                 second: row.second_value,
                 "difference": {"value": row.value, "low": row.low, "high": row.high, "reason": row.reason},
                 "detectable": row.minimal_detectable,
-                "p (Holm)": row.p_holm,
+                "p (Holm)": None if pd.isna(row.p_holm) else format_figure(float(row.p_holm), "p"),
             }
             for row in self.table.itertuples()
         )

@@ -10,6 +10,7 @@ import pandas as pd
 
 from mtl.errors import MissingArtefactError
 from mtl.files import read_json
+from mtl.reporting.claims import format_figure
 from mtl.studies.parameters import project_path
 
 METRIC_NAMES = {
@@ -82,7 +83,7 @@ def readable_differences(table: pd.DataFrame) -> pd.DataFrame:
             "margin": row.margin,
             "seeds only": {"value": row.value, "low": row.seeds_low, "high": row.seeds_high},
             "detectable": row.minimal_detectable,
-            "p (Holm)": row.p_holm,
+            "p (Holm)": None if pd.isna(row.p_holm) else format_figure(float(row.p_holm), "p"),
         }
         for row in table.itertuples()
     )

@@ -141,8 +141,8 @@ show_table(
 # $$ se^2 = s_\mathrm{seed}^2 / S + s_\mathrm{unit}^2 / U. $$
 #
 # `seeds only` keeps these test cases fixed. A metric that is no mean over cases (ROC-AUC) is linearised
-# case by case first. p values are corrected over the whole table (Holm); the verdict reads the interval against a
-# margin that the sweep's file fixed beforehand. With fewer than five seeds there is no interval and **no verdict**.
+# case by case first. p values are corrected over this table and the next together (Holm); the verdict reads the plain
+# interval against a margin that the sweep's file fixed beforehand. With fewer than five seeds there is no interval and **no verdict**.
 
 # %%
 compared = compare_with_baseline(
@@ -169,7 +169,7 @@ by_source = compared[compared["source"] != "pooled"]
 if len(by_source):
     display(
         show_table(
-            readable_differences(by_source),
+            readable_differences(by_source).drop(columns="seeds only"),
             source="comparison.json",
             caption=f"Arms minus {baseline}, per source",
             index=False,

@@ -64,7 +64,7 @@ def open_split(parameters: BrainMriParameters, dataset: MultiSourceDataset, run:
     if run.split.exists() and FrozenSplit.load(run.split).hash != split.hash:
         raise ProtocolError(
             f"{run.split} was frozen with other data, seed or fractions: choose another name with the "
-            "parameter 'run', or throw this run's results away with mtl run --force"
+            "parameter 'run', or throw this run's results away with --force"
         )
     split.save(run.split)
     return split
