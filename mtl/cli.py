@@ -50,16 +50,27 @@ def run(
     ] = None,
     gpus: Annotated[int, typer.Option(min=0, help="So many workers, each with a card of its own.")] = 0,
     force: Annotated[bool, typer.Option(help="Start from nothing: checkpoints and results go.")] = False,
+    look_ahead: Annotated[
+        bool, typer.Option("--preflight/--no-preflight", help="Measure minutes and memory before a long run.")
+    ] = True,
 ) -> None:
     """Run the notebooks of studies in order, write their reports and the gallery; resume what is done."""
     from mtl.reporting.batch import run_notebooks
+    from mtl.reporting.plan import stale_jobs
+    from mtl.reporting.preflight import is_long, preflight, preflight_text
     from mtl.reporting.progress import TerminalProgress
     from mtl.reporting.study_jobs import notebook_jobs
     from mtl.studies.parameters import project_root
 
-    jobs = [job for study in studies for job in notebook_jobs(study, params, parse_overrides(overrides))]
+    values = parse_overrides(overrides)
+    jobs = [job for study in studies for job in notebook_jobs(study, params, values)]
     for folder in dict.fromkeys(job.run_directory for job in jobs):
         typer.echo(f"Notebooks of {folder.parent.name} with parameters '{params}' into {folder}")
+    for study in studies:
+        # A cluster's machines are not this one, so what is measured here would say nothing about them.
+        here = look_ahead and cluster == "local"
+        if here and is_long(stale_jobs([job for job in jobs if job.study == study], force)):
+            typer.echo(preflight_text(preflight(study, params, values)))
     result = run_notebooks(
         jobs, cluster, workers, gpus, force, on_update=TerminalProgress(), project_root=project_root()
     )
@@ -67,6 +78,19 @@ def run(
     for gallery in sorted({job.run_directory.parent.parent / "index.html" for job in jobs}):
         typer.echo(f"Gallery: {gallery}")
     raise typer.Exit(0 if result.ok else 1)
+
+
+@app.command()
+def preflight(
+    study: Annotated[str, typer.Argument(help="E.g. brain_mri.")],
+    params: Params = "full",
+    overrides: Overrides = None,
+) -> None:
+    """Measure what a run would take, in minutes and memory, by a few steps of every stage."""
+    from mtl.reporting.preflight import preflight as measure
+    from mtl.reporting.preflight import preflight_text
+
+    typer.echo(preflight_text(measure(study, params, parse_overrides(overrides))))
 
 
 @app.command()

@@ -20,6 +20,8 @@ _PARAMETERS = {
 _ASSEMBLIES = {"brain_mri": ("mtl.studies.brain_mri.study", "BrainMriStudy")}
 #: Study to what a point of a sweep does: parameters to a record of what was trained.
 _POINTS = {"brain_mri": ("mtl.studies.brain_mri.sweep_point", "train_point")}
+#: Study to what tells minutes and memory of a run beforehand.
+_FORECASTS = {"brain_mri": ("mtl.studies.brain_mri.forecast", "forecast")}
 
 STUDIES = tuple(_ASSEMBLIES)
 
@@ -37,6 +39,11 @@ def study_class(study: str) -> type:
 def point_function(study: str) -> Callable[[StudyParameters], dict[str, Any]]:
     """``train_point`` of a study (imports torch). Raises ``ParameterError``."""
     return _look_up(_POINTS, study)
+
+
+def forecast_function(study: str) -> Callable[[Any], dict[str, Any]]:
+    """``forecast`` of a study (imports torch). Raises ``ParameterError``."""
+    return _look_up(_FORECASTS, study)
 
 
 def _look_up(table: dict[str, tuple[str, str]], study: str) -> Any:

@@ -15,6 +15,7 @@ _SHOWS_ONLY = (
     "model_card.py",
     "provenance.py",
     "explanation.py",
+    "forecast.py",
     "explanation_cases.py",
     "randomised.py",
     "calibration.py",

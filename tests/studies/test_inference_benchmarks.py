@@ -16,12 +16,12 @@ from mtl.timing import measure
 
 @pytest.fixture(scope="module")
 def model() -> MultiTaskModel:
-    return briefly_trained(base_filters=4, depth=2, steps=8, size=32)
+    return briefly_trained(base_filters=4, depth=2, steps=8, size=48)
 
 
 @pytest.fixture(scope="module")
 def images() -> torch.Tensor:
-    return phantom_slices(4, 32)["image"]
+    return phantom_slices(4, 48)["image"]
 
 
 def test_rows_of_a_small_network(model: MultiTaskModel, images: torch.Tensor) -> None:

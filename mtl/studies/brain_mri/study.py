@@ -98,13 +98,18 @@ class BrainMriStudy:
         names = [n for n in (stages.WARM_UP, stages.HEAD, stages.JOINT) if n not in self.parameters.skipped]
         return names + [stages.REFERENCE] * bool(self.parameters.reference_folds)
 
-    def untrained_model(self) -> MultiTaskModel:
-        """The network as the parameters describe it, with random weights."""
-        return self._untrained(stages.WARM_UP)
+    def untrained_model(self, stage: str = stages.WARM_UP) -> nn.Module:
+        """The network of a stage as the parameters describe it, with random weights."""
+        p = self.parameters
+        arguments = {"image_size": p.image_size, "normalisation": self.dataset.normalisation.to_dict()}
+        if stage == stages.REFERENCE:
+            return self._laid_out(SegmentationReference(base_filters=p.base_filters, **arguments))
+        arguments |= {"base_filters": p.base_filters, "depth": p.depth, "dropout": p.dropout}
+        return self._laid_out(MultiTaskModel(**arguments))
 
     def drawn_in_epoch(self, stage: str, fold: int, epoch: int) -> pd.DataFrame:
         """Table rows of the slices that a stage's sampler draws in an epoch, repetitions included."""
-        loader = self._loader(stage, fold)
+        loader = self.loader(stage, fold)
         return loader.dataset.table.iloc[loader.sampler.indices(epoch)]
 
     def train(self, stage: str) -> list[StageResult]:
@@ -125,7 +130,7 @@ class BrainMriStudy:
 
     def fingerprint(self, stage: str, fold: int) -> str:
         """Hash of all that a stage's result depends on: code, data, split, parameters, earlier stages."""
-        return self._stage(stage, fold).fingerprint(*self._context(stage, fold))
+        return self.settings(stage, fold).fingerprint(*self._context(stage, fold))
 
     def _context(self, stage: str, fold: int) -> tuple[str, ...]:
         before = stages.starts_from(stage, self.parameters)
@@ -134,15 +139,16 @@ class BrainMriStudy:
         code = training_code_fingerprint()
         return (code, self.data_fingerprint, self.split.hash, str(fold), relevant, start)
 
-    def _stage(self, stage: str, fold: int) -> Stage:
+    def settings(self, stage: str, fold: int) -> Stage:
+        """What trains in a stage, how fast and for how long."""
         epochs = self._reference_epochs(fold) if stage == stages.REFERENCE else None
         return stages.make_stage(stage, self.parameters, epochs, self._seed(stage, fold))
 
     def _trainer(self, stage: str, fold: int) -> StageTrainer:
         torch.manual_seed(self._seed("initial weights", fold))
         before = stages.starts_from(stage, self.parameters)
-        model = self._untrained(stage) if before is None else self.model(before, fold)
-        settings = self._stage(stage, fold)
+        model = self.untrained_model(stage) if before is None else self.model(before, fold)
+        settings = self.settings(stage, fold)
         validation = self.split.folds[fold].validation
 
         def validate(model: nn.Module) -> Mapping[str, float]:
@@ -154,9 +160,9 @@ class BrainMriStudy:
                 autocast=self.fabric.autocast,
             )
 
-        objective = self._objective(settings.tasks)
+        objective = self.objective(settings.tasks)
         return StageTrainer(
-            self.fabric, model, objective, settings, self._loader(stage, fold), validate,
+            self.fabric, model, objective, settings, self.loader(stage, fold), validate,
             self.run.stage(fold, stage),
             context=self._context(stage, fold),
             card=model_card(stage, fold, self.parameters, self.dataset.table, self.split),
@@ -166,19 +172,13 @@ class BrainMriStudy:
             probe_every=self.parameters.probe_every,
         )  # fmt: skip
 
-    def _loader(self, stage: str, fold: int) -> EpochLoader:
+    def loader(self, stage: str, fold: int) -> EpochLoader:
+        """The stage's training batches."""
         train = self.split.folds[fold].train
         return training_loader(self.parameters, self.dataset, train, stage, self._seed(stage, fold))
 
-    def _untrained(self, stage: str) -> nn.Module:
-        p = self.parameters
-        arguments = {"image_size": p.image_size, "normalisation": self.dataset.normalisation.to_dict()}
-        if stage == stages.REFERENCE:
-            return self._laid_out(SegmentationReference(base_filters=p.base_filters, **arguments))
-        arguments |= {"base_filters": p.base_filters, "depth": p.depth, "dropout": p.dropout}
-        return self._laid_out(MultiTaskModel(**arguments))
-
-    def _objective(self, tasks: Sequence[str]) -> BrainMriObjective:
+    def objective(self, tasks: Sequence[str]) -> BrainMriObjective:
+        """The losses of some tasks, unweighted."""
         p = self.parameters
         loss = MultiTaskLoss(p.w_dice, p.w_bce, lambda_cls=p.lambda_cls, label_smoothing=p.label_smoothing)
         return BrainMriObjective(loss.to(self.fabric.device), tasks)
@@ -194,7 +194,7 @@ class BrainMriStudy:
     def _reference_epochs(self, fold: int) -> int:
         """So many that the reference makes as many steps as warm-up and joint stage together."""
         p = self.parameters
-        per_epoch = {name: self._loader(name, fold).steps_per_epoch() for name in stages.STARTS_FROM}
+        per_epoch = {name: self.loader(name, fold).steps_per_epoch() for name in stages.STARTS_FROM}
         steps = per_epoch[stages.WARM_UP] * p.warm_up_epochs + per_epoch[stages.JOINT] * p.joint_epochs
         return max(1, round(steps / per_epoch[stages.REFERENCE]))
 
