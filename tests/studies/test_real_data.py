@@ -25,8 +25,16 @@ N_FOLDS = 2
 SMALL = {
     "n_folds": N_FOLDS, "image_size": 64, "base_filters": 4, "depth": 2, "warm_up_epochs": 2,
     "head_epochs": 1, "joint_epochs": 1, "reference_folds": 0, "n_bootstrap": 100,
+    "rho_values": "0,1", "shortcut_patients": 24, "shortcut_test_patients": 24, "shortcut_epochs": 1,
 }  # fmt: skip
-NOTEBOOKS = ["01_data_and_sources", "02_warm_up", "03_head", "04_joint", "05_evaluation"]
+NOTEBOOKS = [
+    "01_data_and_sources",
+    "02_warm_up",
+    "03_head",
+    "04_joint",
+    "05_evaluation",
+    "06_source_shortcut",
+]
 STAGES = ["warm_up", "head", "joint"]
 PARTS = ("train", "validation", "test")
 
@@ -64,7 +72,7 @@ def of_source(ids: list[str], source: str) -> list[str]:
     return [name for name in ids if name.startswith(f"{source}/")]
 
 
-def test_five_reports_without_fault(run):
+def test_reports_without_fault(run):
     assert sorted(path.stem for path in (run / "reports").glob("*.html")) == NOTEBOOKS
     assert check_run(run) == {}
 
