@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mtl.datasets.phantoms.brain_mri import LEANING
+from mtl.datasets.phantoms.brain_mri import LEANING, BrainPhantom
 from mtl.errors import ParameterError
 from mtl.evaluation.brain_mri.shortcut import figure_of, shortcut_table
 from mtl.models.gradient_reversal import SourceAdversarialModel
@@ -116,3 +116,14 @@ def test_the_shortcut_lifts_the_mixed_figure_and_not_the_one_within_a_source(tmp
     assert value[1.0, "mixed"] > value[0.0, "mixed"]
     assert value[1.0, "within source"] < value[0.0, "within source"] + 0.05
     assert value[1.0, "deployed"] < value[1.0, "mixed"] - 0.15
+
+
+def test_a_picture_is_the_same_at_every_position_of_the_dial(tmp_path):
+    """What the cache of drawn slices rests on: rho decides who has a tumour, and nothing else."""
+    laboratory = ShortcutLaboratory(parameters(tmp_path))
+    cached = [laboratory.training_set(rho) for rho in (0.5, 1.0)]
+    for rho, dataset in zip((0.5, 1.0), cached, strict=True):
+        seed = laboratory._seed("train", 0)
+        phantom = BrainPhantom(16, shortcut.SLICES, rho, 64, seed)
+        for item in phantom.slices[::5]:
+            np.testing.assert_array_equal(dataset.native(item.id)[0], phantom.read(item)[0])

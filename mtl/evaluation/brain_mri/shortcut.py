@@ -86,7 +86,7 @@ def transfer_table(
         for tested_at in dial:
             estimate = mixed_auc(part, tested_at, leaning, n_resamples, seed)
             rows.append({"trained_at": trained_at, "tested_at": tested_at, **estimate.to_dict()})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).drop(columns="reason", errors="ignore")
 
 
 def figure_of(table: pd.DataFrame, arm: str, rho: float, figure: str) -> dict[str, Any]:
@@ -94,7 +94,8 @@ def figure_of(table: pd.DataFrame, arm: str, rho: float, figure: str) -> dict[st
     rows = table[(table["arm"] == arm) & (table["rho"] == rho) & (table["figure"] == figure)]
     if len(rows) != 1:
         raise KeyError(f"no figure {figure!r} for arm {arm!r} at rho {rho:g}")
-    return rows.iloc[0][COLUMNS[3:]].to_dict()
+    found = rows.iloc[0][COLUMNS[3:]].to_dict()
+    return found if isinstance(found["reason"], str) else {**found, "reason": None}
 
 
 def figure_rows(table: pd.DataFrame, arm: str, figure: str) -> pd.DataFrame:

@@ -88,8 +88,8 @@ class BrainMriParameters(StudyParameters):
     )
     # shortcut laboratory (06), a small network of its own
     rho_values: str = Field("0,0.25,0.5,0.75,1", description="positions of the source-label dial, by comma")
-    shortcut_patients: int = Field(160, ge=8, description="phantom patients that each network learns from")
-    shortcut_test_patients: int = Field(160, ge=8, description="phantom patients of its common test set")
+    shortcut_patients: int = Field(120, ge=8, description="phantom patients that each network learns from")
+    shortcut_test_patients: int = Field(120, ge=8, description="phantom patients of its common test set")
     shortcut_size: int = Field(32, ge=16, le=256, multiple_of=8, description="pixels along a side")
     shortcut_filters: int = Field(8, ge=1, description="channels of the first level")
     shortcut_epochs: int = Field(10, ge=1, description="epochs of each network")

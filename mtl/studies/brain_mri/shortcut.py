@@ -16,6 +16,7 @@ import pandas as pd
 
 from mtl.datasets.brain_mri import BrainNormalisation, MultiSourceDataset
 from mtl.datasets.brain_mri.background import native_background, prepared_background
+from mtl.datasets.brain_mri.slices import Slice
 from mtl.datasets.phantoms.brain_mri import BrainPhantom
 from mtl.evaluation.brain_mri import fit_histogram_baseline, histogram_features
 from mtl.files import sha256_of
@@ -49,6 +50,7 @@ class ShortcutLaboratory:
         self.p = parameters
         self.run = RunDirectory(parameters.run_directory).prepare()
         self.dataset = lru_cache(maxsize=4)(self._dataset)
+        self._drawn: dict[tuple[int, str, int], tuple[np.ndarray, np.ndarray | None]] = {}
 
     @cached_property
     def fabric(self):
@@ -72,8 +74,18 @@ class ShortcutLaboratory:
 
     def _dataset(self, patients: int, rho: float, purpose: str, seed: int) -> MultiSourceDataset:
         size = self.p.shortcut_size
-        drawn = BrainPhantom(patients, SLICES, rho, max(64, size), self._seed(purpose, seed))
-        return MultiSourceDataset([drawn], size, BrainNormalisation(), seed=self.p.seed)
+        phantom = BrainPhantom(patients, SLICES, rho, max(64, size), self._seed(purpose, seed))
+        draw = phantom.read
+
+        def read(item: Slice) -> tuple[np.ndarray, np.ndarray | None]:
+            # The dial changes who has a tumour and nothing else about a patient: each picture is drawn once.
+            key = (phantom.seed, item.id, item.cls)
+            if key not in self._drawn:
+                self._drawn[key] = draw(item)
+            return self._drawn[key]
+
+        phantom.read = read
+        return MultiSourceDataset([phantom], size, BrainNormalisation(), seed=self.p.seed)
 
     def _seed(self, purpose: str, seed: int) -> int:
         return int(sha256_of(str(self.p.seed), "shortcut", purpose, str(seed))[:8], 16)
