@@ -21,7 +21,7 @@ STYLES = {
     "elsewhere": (PALETTE[4], "P", "-."),
     "background": (PALETTE[3], "v", ":"),
 }
-GAP = 0.042  # least distance of two labels, in units of the axis
+GAP = 0.036  # least distance of two labels, in AUC
 
 
 def dial_plot(
@@ -32,12 +32,12 @@ def dial_plot(
     ``panels``: title -> lines (style of `STYLES`, label, table with ``rho``, ``value`` and, for a band,
     ``low`` and ``high``). ``xlabels``: one per panel.
     """
-    figure, axes = plt.subplots(1, len(panels), figsize=(6.0 * len(panels), 4.5), squeeze=False, sharey=True)
+    figure, axes = plt.subplots(1, len(panels), figsize=(6.4 * len(panels), 4.5), squeeze=False, sharey=True)
     for axis, (title, lines), xlabel in zip(axes.flat, panels.items(), xlabels, strict=True):
         axis.axhline(0.5, color="#9aa4ad", linewidth=1.0, zorder=0.5)
         for style, _, rows in lines:
             _line(axis, style, rows.sort_values("rho"))
-        axis.set(title=title, xlabel=xlabel, ylim=(0.4, 1.02), xlim=(-0.02, 1.0))
+        axis.set(title=title, xlabel=xlabel, ylim=(0.4, 1.06), xlim=(-0.02, 1.0))
         axis.set_xticks(sorted({rho for _, _, rows in lines for rho in rows["rho"]}))
         _label_ends(axis, lines)
     axes.flat[0].set_ylabel("ROC-AUC")
@@ -56,14 +56,14 @@ def _line(axis: Axes, style: str, rows: pd.DataFrame) -> None:
 
 def _label_ends(axis: Axes, lines: Sequence[tuple[str, str, pd.DataFrame]]) -> None:
     """Names right of the panel, at the height of each line's last point, moved apart where they meet."""
-    ends = [float(rows.sort_values("rho")["value"].iloc[-1]) for _, _, rows in lines]
-    order = np.argsort(ends, kind="stable")
-    places = spread([ends[i] for i in order], GAP * (axis.get_ylim()[1] - axis.get_ylim()[0]) * 1.35)
+    ends = [tuple(rows.sort_values("rho")[["rho", "value"]].iloc[-1]) for _, _, rows in lines]
+    order = sorted(range(len(lines)), key=lambda i: ends[i][1])
+    places = spread([ends[i][1] for i in order], GAP)
     for place, i in zip(places, order, strict=True):
         style, label, _ = lines[i]
         axis.annotate(
-            label, (1.0, ends[i]), xytext=(1.045, place), color=STYLES[style][0], fontsize=9.5, va="center",
-            xycoords=axis.get_yaxis_transform(), textcoords=axis.get_yaxis_transform(),
+            label, ends[i], xytext=(1.045, place), color=STYLES[style][0], fontsize=9.5, va="center",
+            textcoords=axis.get_yaxis_transform(),
             arrowprops={"arrowstyle": "-", "color": STYLES[style][0], "linewidth": 0.7, "shrinkB": 3},
             annotation_clip=False,
         )  # fmt: skip

@@ -25,7 +25,7 @@ shortcut_patients: int = 120  # phantom patients that each network learns from
 shortcut_test_patients: int = 120  # phantom patients of its common test set
 shortcut_size: int = 32  # pixels along a side
 shortcut_filters: int = 8  # channels of the first level
-shortcut_epochs: int = 10  # epochs of each network
+shortcut_epochs: int = 8  # epochs of each network
 shortcut_seeds: int = 1  # networks trained per arm, each on new patients
 reversal_weight: float = 1.0  # lambda of the gradient-reversal arm
 n_bootstrap: int = 1000  # resamples of every interval
@@ -114,7 +114,7 @@ display(
         index=False,
     )
 )
-rung = alarms({name: everything[name] for name in wanted})
+rung = alarms({name: everything[name] for name in [*wanted, "predicted_positive"]})
 show_table(
     pd.DataFrame([{"alarm": alarm.code, "what it says": alarm.message} for alarm in rung]),
     source="params/references.yaml",
@@ -146,7 +146,7 @@ for key in (
 # on the other. At zero the scanner says nothing about the class, at one it says everything. Below, a slice of each
 # scanner as it was scanned, without its head, as this project prepares it, and prepared without its head. The
 # preparation blanks the background on purpose, so that in the last column nothing is left; the second column is
-# the pathological case, with grey values as scanned (brightened here): frame, outline and noise are all there.
+# the pathological case, with grey values as scanned (brightened here, each by its own factor): frame, outline and noise are all there.
 
 # %%
 tested, rule = laboratory.test_set, BrainNormalisation()
@@ -155,7 +155,7 @@ for source, table in tested.table[tested.table["cls"] == 1].groupby("source"):
     native, size = tested.native(table["id"].iloc[0])[0], 96
     pictures[source] = [
         ("as scanned", native, (0.0, float(native.max()))),
-        ("background, as scanned", native_background(native, size, rule), (0.0, 0.15)),
+        ("background, as scanned", native_background(native, size, rule), (0.0, 0.15 * float(native.max()))),
         ("as prepared", rule.prepare(native, size)[0], (-2.0, 4.0)),
         ("background, as prepared", prepared_background(native, size, rule), (-2.0, 4.0)),
     ]
@@ -175,7 +175,7 @@ show_figure(
 # - **within source**: pairs of one source only, which the weights cannot move;
 # - **deployed**: sources pooled where the shortcut is gone;
 # - **other source left out**: each case scored by a network that never saw its scanner (undefined where a
-#   scanner has one class only);
+#   scanner has one class only, and never pooled: scores of two networks are not comparable);
 # - **source only** and **background**: no look at the head at all.
 
 # %%
@@ -189,8 +189,13 @@ arms = [
     shortcut.BACKGROUND_PREPARED,
 ]
 figures = ["mixed", "within source", "deployed", *sorted(LEANING)]
+unpooled = ["within source", *sorted(LEANING)]
 rows = [
-    {"arm": arm, "rho": f"{rho:g}", **{figure: figure_of(table, arm, rho, figure) for figure in figures}}
+    {"arm": arm, "rho": f"{rho:g}"}
+    | {
+        figure: figure_of(table, arm, rho, figure)
+        for figure in (figures if arm != shortcut.ELSEWHERE else unpooled)
+    }
     for arm in arms
     for rho in sorted(set(table.loc[table["arm"] == arm, "rho"]))
 ]
@@ -242,6 +247,23 @@ show_table(cells, source="predictions/shortcut.parquet", caption="Training slice
 
 # %%
 cures = [shortcut.NETWORK, *shortcut.CURES]
+rows = [
+    {"trained at": f"rho {rho:g}", "cure": "none" if arm == shortcut.NETWORK else arm}
+    | {figure: figure_of(table, arm, rho, figure) for figure in figures}
+    for rho in laboratory.cured_at
+    for arm in cures
+]
+show_table(
+    pd.DataFrame(rows),
+    source="predictions/shortcut.parquet",
+    caption="ROC-AUC with and without a cure",
+    index=False,
+)
+
+# %% [markdown]
+# The within-source figures again, side by side:
+
+# %%
 bars = [
     {
         "label": "no cure" if arm == shortcut.NETWORK else arm,
@@ -346,13 +368,18 @@ write_metrics(laboratory.run.path, "source_shortcut", section)
 # network meets test sets of other composition.
 
 # %%
+points = ["rho", "value"]  # bands for the two figures that matter only
 lines = [
     ("mixed", "mixed sources", figure_rows(table, shortcut.NETWORK, "mixed")),
     ("within", "within source", figure_rows(table, shortcut.NETWORK, "within source")),
-    ("deployed", "deployed (shortcut gone)", figure_rows(table, shortcut.NETWORK, "deployed")),
-    ("source", "source only, mixed", figure_rows(table, shortcut.SOURCE_ONLY, "mixed")),
-    ("background", "background as scanned, mixed", figure_rows(table, shortcut.BACKGROUND_NATIVE, "mixed")),
-    ("elsewhere", "other source left out", figure_rows(table, shortcut.ELSEWHERE, "within source")),
+    ("deployed", "deployed, shortcut gone", figure_rows(table, shortcut.NETWORK, "deployed")[points]),
+    ("source", "source only, mixed", figure_rows(table, shortcut.SOURCE_ONLY, "mixed")[points]),
+    (
+        "background",
+        "background as scanned, mixed",
+        figure_rows(table, shortcut.BACKGROUND_NATIVE, "mixed")[points],
+    ),
+    ("elsewhere", "other source left out", figure_rows(table, shortcut.ELSEWHERE, "within source")[points]),
 ]
 one = transfer[transfer["trained_at"] == chosen].rename(columns={"tested_at": "rho"})
 level = pd.DataFrame([{"rho": rho, **within[chosen]} for rho in parameters.dial])
@@ -372,14 +399,14 @@ panels = {
 display(
     claim(
         "With the dial at {source_shortcut.dial.low.rho:text} the network's ROC-AUC is "
-        "{source_shortcut.dial.low.mixed} on mixed sources and {source_shortcut.dial.low.within_source:value} within "
-        "a source; at {source_shortcut.dial.high.rho:text} it is {source_shortcut.dial.high.mixed:value} mixed, but "
-        "{source_shortcut.dial.high.within_source} within a source and {source_shortcut.dial.high.deployed:value} "
+        "{source_shortcut.dial.low.mixed:.2f} on mixed sources and {source_shortcut.dial.low.within_source:value} within "
+        "a source; at {source_shortcut.dial.high.rho:text} it is {source_shortcut.dial.high.mixed:.2f} mixed, but "
+        "{source_shortcut.dial.high.within_source} within a source and {source_shortcut.dial.high.deployed:.2f} "
         "where the shortcut is gone. *One* network, trained at {source_shortcut.fixed.trained_at:text}, moves from "
-        "{source_shortcut.fixed.low} to {source_shortcut.fixed.high} when only the test set's composition is "
+        "{source_shortcut.fixed.low:.2f} to {source_shortcut.fixed.high:.2f} when only the test set's composition is "
         "turned; its within-source figure stays at {source_shortcut.fixed.within_source:value}. A published ROC-AUC of "
-        "{source_shortcut.published.network.roc_auc} stands beside "
-        "{source_shortcut.published.source_only.roc_auc:value} for a classifier that never looks at the image. "
+        "{source_shortcut.published.network.roc_auc:.2f} stands beside "
+        "{source_shortcut.published.source_only.roc_auc:.2f} for a classifier that never looks at the image. "
         "Networks per arm: {source_shortcut.seeds}.",
         laboratory.run.metrics,
     )

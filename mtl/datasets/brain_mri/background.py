@@ -23,14 +23,14 @@ def widened_head(image: np.ndarray, normalisation: BrainNormalisation) -> np.nda
 
 
 def native_background(image: np.ndarray, size: int, normalisation: BrainNormalisation) -> np.ndarray:
-    """Native slice ``(H, W)`` with the head blanked: float32 ``(size, size)`` of grey values in 0..1.
+    """Native slice ``(H, W)`` with the head blanked: float32 ``(size, size)``, grey values as scanned.
 
-    Not normalised on purpose: grey values are only divided by the picture's largest; padding, frames,
-    captions and noise stay. The head is 0 before the picture is resized, so that nothing of it bleeds out.
-    Raises `DataError` for an image with nothing in it.
+    Not normalised on purpose: padding, frames, captions, noise and grey scale stay. Nor scaled by anything
+    measured on the whole picture: a bright tumour would then dim its background and so show in it. The head
+    is 0 before the picture is resized, so that nothing of it bleeds out. Raises `DataError` for an image
+    with nothing in it.
     """
-    scaled = (image - image.min()) / (image.max() - image.min())
-    blanked = np.where(widened_head(image, normalisation), 0, scaled).astype(np.float32)
+    blanked = np.where(widened_head(image, normalisation), 0, image).astype(np.float32)
     return _resized(blanked, size)
 
 

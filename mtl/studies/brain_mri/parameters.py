@@ -92,7 +92,7 @@ class BrainMriParameters(StudyParameters):
     shortcut_test_patients: int = Field(120, ge=8, description="phantom patients of its common test set")
     shortcut_size: int = Field(32, ge=16, le=256, multiple_of=8, description="pixels along a side")
     shortcut_filters: int = Field(8, ge=1, description="channels of the first level")
-    shortcut_epochs: int = Field(10, ge=1, description="epochs of each network")
+    shortcut_epochs: int = Field(8, ge=1, description="epochs of each network")
     shortcut_seeds: int = Field(1, ge=1, le=20, description="networks trained per arm, each on new patients")
     reversal_weight: float = Field(1.0, gt=0, description="lambda of the gradient-reversal arm")
 

@@ -23,18 +23,15 @@ def test_no_head_pixel_is_left_and_every_other_pixel_is(slices):
         square = image[: image.shape[1]] if image.shape[0] > image.shape[1] else image
         found = native_background(square, square.shape[0], RULE)  # same size: nothing is resized
         head = widened_head(square, RULE)
-        scaled = (square - square.min()) / (square.max() - square.min())
         assert (found[head] == 0).all() and head.mean() > 0.2
-        np.testing.assert_allclose(found[~head], scaled[~head], atol=1e-6)
+        np.testing.assert_allclose(found[~head], square[~head])
 
 
 def test_what_happens_inside_the_head_cannot_be_seen_from_outside(slices, monkeypatch):
     image = slices[0]
     core = RULE.brain_mask(image)
-    changed = np.where(core, image[core].max() - image + image[core].min(), image)
+    changed = np.where(core, 3 * image.max() - image, image)
     monkeypatch.setattr(BrainNormalisation, "brain_mask", lambda self, picture: core)
-    changed[core.nonzero()[0][0], core.nonzero()[1][0]] = image.max()
-    changed = np.where(core & (changed > image.max()), image.max(), changed)
     first, second = (native_background(picture, 32, RULE) for picture in (image, changed))
     np.testing.assert_array_equal(first, second)
 
@@ -44,7 +41,7 @@ def test_the_rim_takes_the_bright_skin_along(slices):
     y, x = np.mgrid[:96, :96]
     disc = np.where(np.hypot(y - 48, x - 48) < 30, 100.0, 3.0)
     disc += np.random.default_rng(0).uniform(0, 1, disc.shape)
-    assert native_background(disc, 32, RULE).max() < 0.05
+    assert native_background(disc, 32, RULE).max() <= 4.0
 
 
 def test_as_prepared_the_background_is_one_constant(slices):
