@@ -21,7 +21,7 @@ STYLES = {
     "elsewhere": (PALETTE[4], "P", "-."),
     "background": (PALETTE[3], "v", ":"),
 }
-GAP = 0.036  # least distance of two labels, in AUC
+GAP = 0.04  # least distance of two labels, in AUC
 
 
 def dial_plot(
@@ -32,7 +32,7 @@ def dial_plot(
     ``panels``: title -> lines (style of `STYLES`, label, table with ``rho``, ``value`` and, for a band,
     ``low`` and ``high``). ``xlabels``: one per panel.
     """
-    figure, axes = plt.subplots(1, len(panels), figsize=(6.4 * len(panels), 4.5), squeeze=False, sharey=True)
+    figure, axes = plt.subplots(1, len(panels), figsize=(5.3 * len(panels), 4.3), squeeze=False, sharey=True)
     for axis, (title, lines), xlabel in zip(axes.flat, panels.items(), xlabels, strict=True):
         axis.axhline(0.5, color="#9aa4ad", linewidth=1.0, zorder=0.5)
         for style, _, rows in lines:
@@ -62,7 +62,7 @@ def _label_ends(axis: Axes, lines: Sequence[tuple[str, str, pd.DataFrame]]) -> N
     for place, i in zip(places, order, strict=True):
         style, label, _ = lines[i]
         axis.annotate(
-            label, ends[i], xytext=(1.045, place), color=STYLES[style][0], fontsize=9.5, va="center",
+            label, ends[i], xytext=(1.045, place), color=STYLES[style][0], fontsize=10, va="center",
             textcoords=axis.get_yaxis_transform(),
             arrowprops={"arrowstyle": "-", "color": STYLES[style][0], "linewidth": 0.7, "shrinkB": 3},
             annotation_clip=False,

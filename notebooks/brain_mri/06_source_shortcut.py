@@ -88,10 +88,16 @@ confusion = published.confusion_from_rates(
 decided = published.decisions(**confusion)
 network = classification_estimates(decided["cls"], decided["predicted"], 0.5, unit="image", **settings)
 network["roc_auc"] = published.published_auc(reference_value("shared_network_auc"), positives, negatives_b)
-wanted = ["accuracy", "recall", "precision", "specificity", "balanced_accuracy", "roc_auc"]
+wanted = {name: name.replace("_", " ") for name in ("accuracy", "recall", "precision", "specificity")}
+wanted |= {"balanced_accuracy": "balanced accuracy", "roc_auc": "ROC-AUC"}
 rows = {"published network": network, "source only, no look at the image": source_only}
 show_table(
-    pd.DataFrame([{"classifier": name, **{m: found[m] for m in wanted}} for name, found in rows.items()]),
+    pd.DataFrame(
+        [
+            {"classifier": name, **{text: found[m] for m, text in wanted.items()}}
+            for name, found in rows.items()
+        ]
+    ),
     source="params/references.yaml",
     caption="What the counts say (intervals: images as units; published AUC: Hanley and McNeil)",
     index=False,
@@ -108,7 +114,9 @@ everything = classification_estimates(decided["cls"], decided["predicted"], 0.5,
 everything["roc_auc"] = published.published_auc(reference_value("all_positive_auc"), tumours, total - tumours)
 display(
     show_table(
-        pd.DataFrame([{"classifier": "everything is a tumour", **{m: everything[m] for m in wanted}}]),
+        pd.DataFrame(
+            [{"classifier": "everything is a tumour", **{text: everything[m] for m, text in wanted.items()}}]
+        ),
         source="params/references.yaml",
         caption="The all-positive predictor, recomputed",
         index=False,
@@ -353,6 +361,11 @@ section = {
         "within_source": within[chosen],
     },
     "cures": of_cures,
+    "cured": {
+        "rho": f"{chosen:g}",
+        "none": figure_of(table, shortcut.NETWORK, chosen, "deployed"),
+        **{arm.replace(" ", "_"): figure_of(table, arm, chosen, "deployed") for arm in shortcut.CURES},
+    },
     "audit": audited,
     "table": table.drop(columns="reason").to_dict("records"),
     "headline": [
@@ -404,8 +417,11 @@ display(
         "{source_shortcut.dial.high.within_source} within a source and {source_shortcut.dial.high.deployed:.2f} "
         "where the shortcut is gone. *One* network, trained at {source_shortcut.fixed.trained_at:text}, moves from "
         "{source_shortcut.fixed.low:.2f} to {source_shortcut.fixed.high:.2f} when only the test set's composition is "
-        "turned; its within-source figure stays at {source_shortcut.fixed.within_source:value}. A published ROC-AUC of "
-        "{source_shortcut.published.network.roc_auc:.2f} stands beside "
+        "turned; its within-source figure stays at {source_shortcut.fixed.within_source:value}. Trained at "
+        "{source_shortcut.cured.rho:text}, the deployed figure is "
+        "{source_shortcut.cured.none:.2f} without a cure, {source_shortcut.cured.source-balanced:.2f} with "
+        "source-balanced sampling and {source_shortcut.cured.gradient_reversal:.2f} with gradient reversal. "
+        "A published ROC-AUC of {source_shortcut.published.network.roc_auc:.2f} stands beside "
         "{source_shortcut.published.source_only.roc_auc:.2f} for a classifier that never looks at the image. "
         "Networks per arm: {source_shortcut.seeds}.",
         laboratory.run.metrics,

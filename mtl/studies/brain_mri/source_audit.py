@@ -37,7 +37,9 @@ def audit_predictions(study: BrainMriStudy) -> pd.DataFrame:
         ProtocolError: there is one source only.
     """
     saved = read_predictions(study, ["joint", "baselines"])
-    small = open_dataset(study.parameters.model_copy(update={"image_size": study.parameters.shortcut_size}))
+    size = study.parameters.shortcut_size
+    same = size == study.parameters.image_size
+    small = study.dataset if same else open_dataset(study.parameters.model_copy(update={"image_size": size}))
     own = pd.concat([*_backgrounds(study, small), _elsewhere(study, small)], ignore_index=True)
     study.run.write_predictions("source_audit", own)
     return pd.concat([saved[saved["stage"].isin(AUDITED)], own], ignore_index=True)
