@@ -291,7 +291,8 @@ show_figure(
 # ## The same audit on the run's own sources
 # With real data (`data_root`) the questions are put to the run's own frozen test set: what the source alone
 # reaches, what grey values alone reach, what the background alone reaches as scanned and as prepared, the joint
-# network per source, and a small network that learned from the other sources only.
+# network per source, and a small network that learned from the other sources only (read its rows per source: pooled, they
+# mix the scores of different networks).
 
 # %% tags=["optional-figure"]
 audited = {}

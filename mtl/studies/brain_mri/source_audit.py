@@ -48,8 +48,13 @@ def audit_predictions(study: BrainMriStudy) -> pd.DataFrame:
 def _backgrounds(study: BrainMriStudy, small: MultiSourceDataset) -> Iterator[pd.DataFrame]:
     folds = [(study.rows(fold, "train"), study.rows(fold, "test")) for fold in study.folds]
     for arm in (BACKGROUND_NATIVE, BACKGROUND_PREPARED):
-        features = dict(zip(small.table["id"], background_features(small, arm), strict=True))
-        yield histogram_predictions(folds, features, study.split.test_hash).assign(stage=arm)
+        found = background_features(small, arm)
+        features = dict(zip(small.table["id"], found, strict=True))
+        rows = histogram_predictions(folds, features, study.split.test_hash).assign(stage=arm)
+        # Where all pictures look alike, a fold's score is its training prevalence: pooled over folds such
+        # scores fall below chance by arithmetic alone, as in label_baselines.
+        alike = not np.ptp(found, axis=0).any()
+        yield rows.assign(tumor_prob=rows["tumor_prob"].mean()) if alike else rows
 
 
 def _elsewhere(study: BrainMriStudy, small: MultiSourceDataset) -> pd.DataFrame:
