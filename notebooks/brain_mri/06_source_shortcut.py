@@ -85,6 +85,11 @@ confusion = published.confusion_from_rates(
     positives,
     negatives_b,
 )
+
+# %% [markdown]
+# The two side by side. The published AUC gets the standard error that its counts allow (Hanley and McNeil, 1982).
+
+# %%
 decided = published.decisions(**confusion)
 network = classification_estimates(decided["cls"], decided["predicted"], 0.5, unit="image", **settings)
 network["roc_auc"] = published.published_auc(reference_value("shared_network_auc"), positives, negatives_b)
