@@ -429,7 +429,7 @@ display(
         "source-balanced sampling and {source_shortcut.cured.gradient_reversal:.2f} with gradient reversal. "
         "A published ROC-AUC of {source_shortcut.published.network.roc_auc:.2f} stands beside "
         "{source_shortcut.published.source_only.roc_auc:.2f} for a classifier that never looks at the image. "
-        "Networks per arm: {source_shortcut.seeds}.",
+        "Intervals are over test patients, none over training again; networks per arm: {source_shortcut.seeds}.",
         laboratory.run.metrics,
     )
 )
