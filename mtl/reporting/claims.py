@@ -53,6 +53,11 @@ def reference(key: str, path: str | Path | None = None) -> Markdown:
     return Markdown(f"{what}{figure} ({link})")
 
 
+def reference_value(key: str, path: str | Path | None = None) -> Any:
+    """The bare figure of ``reference``, for what is computed from it. Raises ``KeyError``."""
+    return _reference_entry(key, path)["value"]
+
+
 def show_table(table: pandas.DataFrame, source: str, caption: str | None = None, index: bool = True) -> HTML:
     """A table with its source (``"metrics.json#/joint"`` or a file's name) and a caption.
 

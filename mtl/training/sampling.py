@@ -82,6 +82,26 @@ class MixingRatioSampler:
         return np.concatenate([*sequence, members[:0]])[offset : offset + count]
 
 
+class BalancedSampler(MixingRatioSampler):
+    """Draws every group that occurs equally often, e.g. each (source, class) cell.
+
+    A cell without samples cannot be drawn: where source and class go together, this cures nothing.
+
+    Args:
+        groups: the group of each sample.
+        n_samples, seed: as for ``MixingRatioSampler``.
+
+    Raises:
+        TrainingError: there are no samples.
+    """
+
+    def __init__(self, groups: Sequence[str], n_samples: int | None = None, seed: int = 0) -> None:
+        names = sorted(set(groups))
+        if not names:
+            raise TrainingError("no training samples: the stage's data set is empty")
+        super().__init__(groups, dict.fromkeys(names, 1 / len(names)), n_samples, seed)
+
+
 def _largest_remainder(ratios: Mapping[str, float], n: int) -> dict[str, int]:
     exact = {name: ratio * n for name, ratio in ratios.items()}
     counts = {name: int(value) for name, value in exact.items()}

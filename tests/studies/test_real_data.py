@@ -25,8 +25,17 @@ N_FOLDS = 2
 SMALL = {
     "n_folds": N_FOLDS, "image_size": 64, "base_filters": 4, "depth": 2, "warm_up_epochs": 2,
     "head_epochs": 1, "joint_epochs": 1, "reference_folds": 0, "n_bootstrap": 100,
+    "rho_values": "0,1", "shortcut_patients": 24, "shortcut_test_patients": 24, "shortcut_epochs": 1,
 }  # fmt: skip
-NOTEBOOKS = ["01_data_and_sources", "02_warm_up", "03_head", "04_joint", "05_evaluation", "07_explanation"]
+NOTEBOOKS = [
+    "01_data_and_sources",
+    "02_warm_up",
+    "03_head",
+    "04_joint",
+    "05_evaluation",
+    "06_source_shortcut",
+    "07_explanation",
+]
 STAGES = ["warm_up", "head", "joint"]
 PARTS = ("train", "validation", "test")
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtl.errors import TrainingError
-from mtl.training.sampling import EpochLoader, MixingRatioSampler, ShuffledSampler
+from mtl.training.sampling import BalancedSampler, EpochLoader, MixingRatioSampler, ShuffledSampler
 
 
 @settings(max_examples=50, deadline=None)
@@ -82,3 +82,20 @@ def test_ranks_share_each_global_batch_between_them(world):
         assert sorted(i for batches in per_rank for i in batches[step]) == sorted(expected)
     covered = {i for batches in per_rank for batch in batches for i in batch}
     assert len(covered) >= 23 - (world - 1)
+
+
+def test_balanced_cells_are_drawn_equally_often_and_rare_ones_again():
+    cells = ["a1"] * 50 + ["b0"] * 30 + ["a0"] * 3 + ["b1"] * 7
+    sampler = BalancedSampler(cells, n_samples=92, seed=3)
+    drawn = Counter(cells[i] for i in sampler.indices(0))
+    assert drawn == dict.fromkeys(("a0", "a1", "b0", "b1"), 23)
+    rare = Counter(i for i in sampler.indices(1) if cells[i] == "a0")
+    assert len(rare) == 3 and max(rare.values()) - min(rare.values()) <= 2
+    assert sorted(Counter(cells[i] for i in BalancedSampler(cells).indices(0)).values()) == [22, 22, 23, 23]
+
+
+def test_an_empty_cell_cannot_be_balanced_back():
+    cells = ["a1"] * 5 + ["b0"] * 15
+    assert Counter(cells[i] for i in BalancedSampler(cells).indices(2)) == {"a1": 10, "b0": 10}
+    with pytest.raises(TrainingError, match="empty"):
+        BalancedSampler([])

@@ -34,6 +34,9 @@ SCANNERS = {
     ),
 }  # fmt: skip
 
+#: Which way the dial moves a scanner's prevalence: P(cls=1) = (1 + LEANING * rho) / 2.
+LEANING = {"scanner_a": 1, "scanner_b": -1}
+
 
 @dataclass(frozen=True)
 class _Recipe:
@@ -128,7 +131,7 @@ class BrainPhantom:
 def _assign(n_patients: int, rho: float, seed: int) -> list[tuple[str, bool]]:
     """Scanner and class of every patient: exact shares, in seeded random order within a scanner."""
     rng = np.random.default_rng([seed, 104_729])
-    shares = {"scanner_a": (1 + rho) / 2, "scanner_b": (1 - rho) / 2}
+    shares = {name: (1 + leaning * rho) / 2 for name, leaning in LEANING.items()}
     counts = {"scanner_a": (n_patients + 1) // 2, "scanner_b": n_patients // 2}
     labels = {
         name: list(rng.permutation(np.arange(count) < round(count * shares[name])))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import pandas as pd
 
 from mtl.datasets.brain_mri import BrainNormalisation, MultiSourceDataset, collate, open_sources
 from mtl.datasets.phantoms.brain_mri import BrainPhantom
@@ -14,7 +15,7 @@ from mtl.studies.brain_mri.parameters import BrainMriParameters
 from mtl.studies.parameters import project_path
 from mtl.studies.run_directory import RunDirectory
 from mtl.training.objective import Batch
-from mtl.training.sampling import EpochLoader, MixingRatioSampler, Sampler, ShuffledSampler
+from mtl.training.sampling import BalancedSampler, EpochLoader, MixingRatioSampler, Sampler, ShuffledSampler
 
 
 def open_dataset(parameters: BrainMriParameters) -> MultiSourceDataset:
@@ -89,12 +90,22 @@ def training_loader(
 
 
 def _mixing_sampler(parameters: BrainMriParameters, table, seed: int) -> Sampler:
-    """Masked sources and the rest in the wished proportion; plain shuffling if there is only one kind."""
+    """Masked sources and the rest in the wished proportion; plain shuffling if there is only one kind.
+
+    With ``sampling: source_balanced`` every (source, class) cell equally often instead.
+    """
+    if parameters.sampling == "source_balanced":
+        return BalancedSampler(cells(table), seed=seed)
     groups = np.where(table["strong"], "masked", "rest")
     if len(set(groups)) == 1:
         return ShuffledSampler(len(table), seed)
     ratios = {"masked": parameters.masked_ratio, "rest": 1 - parameters.masked_ratio}
     return MixingRatioSampler(groups, ratios, seed=seed)
+
+
+def cells(table: pd.DataFrame) -> list[str]:
+    """The (source, class) cell of every row."""
+    return [f"{row.source}, class {row.cls}" for row in table.itertuples()]
 
 
 def in_order(dataset: MultiSourceDataset, ids: Sequence[str], batch_size: int) -> Iterator[Batch]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from mtl.studies.parameters import StudyParameters
 
@@ -74,6 +74,9 @@ class BrainMriParameters(StudyParameters):
     skip_stages: str = Field("", description="stages to leave out, by comma: warm_up, head; for sweeps")
     frozen_normalisation: bool = Field(False, description="joint stage keeps the normalisation statistics")
     masked_ratio: float = Field(0.3, ge=0, le=1, description="share of masked sources in the joint stage")
+    sampling: Literal["mixing", "source_balanced"] = Field(
+        "mixing", description="joint stage: masked_ratio, or every (source, class) cell equally often"
+    )
     # losses and balancing
     w_dice: float = Field(0.5, ge=0, description="soft Dice in the segmentation loss")
     w_bce: float = Field(0.5, ge=0, description="cross-entropy in the segmentation loss")
@@ -93,6 +96,31 @@ class BrainMriParameters(StudyParameters):
     auc_margin: float = Field(
         0.05, gt=0, lt=1, description="non-inferiority margin of ROC-AUC, fixed beforehand"
     )
+    # shortcut laboratory (06), a small network of its own
+    rho_values: str = Field("0,0.25,0.5,0.75,1", description="positions of the source-label dial, by comma")
+    shortcut_patients: int = Field(120, ge=8, description="phantom patients that each network learns from")
+    shortcut_test_patients: int = Field(120, ge=8, description="phantom patients of its common test set")
+    shortcut_size: int = Field(32, ge=16, le=256, multiple_of=8, description="pixels along a side")
+    shortcut_filters: int = Field(8, ge=1, description="channels of the first level")
+    shortcut_epochs: int = Field(8, ge=1, description="epochs of each network")
+    shortcut_seeds: int = Field(1, ge=1, le=20, description="networks trained per arm, each on new patients")
+    reversal_weight: float = Field(1.0, gt=0, description="lambda of the gradient-reversal arm")
+
+    @property
+    def dial(self) -> tuple[float, ...]:
+        """``rho_values`` as rising numbers, each once."""
+        return tuple(sorted({float(value) for value in self.rho_values.split(",")}))
+
+    @field_validator("rho_values")
+    @classmethod
+    def _is_dial(cls, text: str) -> str:
+        try:
+            values = [float(value) for value in text.split(",")]
+        except ValueError:
+            values = []
+        if len(set(values)) < 2 or not all(0 <= value <= 1 for value in values):
+            raise ValueError("at least two numbers from 0 to 1 are expected, separated by commas")
+        return text
 
     @model_validator(mode="after")
     def _check_together(self) -> BrainMriParameters:

@@ -27,6 +27,7 @@ ONLY_FOR = {
     "joint_encoder_lr": (JOINT,),
     "joint_heads_lr": (JOINT,),
     "masked_ratio": (JOINT,),
+    "sampling": (JOINT,),
     "lambda_cls": (JOINT,),
     "balancer": (JOINT,),
     "frozen_normalisation": (JOINT,),
@@ -40,6 +41,8 @@ WITHOUT_EFFECT = {
     "run", "output_root", "device", "workers", "data_root", "reference_folds",
     "n_bootstrap", "dice_margin", "auc_margin",
     "skip_stages",  # it moves the start of the stages that are left, which their fingerprints hold
+    "rho_values", "shortcut_patients", "shortcut_test_patients", "shortcut_size", "shortcut_filters",
+    "shortcut_epochs", "shortcut_seeds", "reversal_weight",
 }  # fmt: skip
 
 
