@@ -31,7 +31,7 @@ def test_a_skipped_stage_is_passed_over(tmp_path, skipped, order, head_from, joi
 
 
 def small(tmp_path, **values) -> BrainMriStudy:
-    sizes = {"image_size": 32, "depth": 2, "base_filters": 2, "phantom_patients": 24}
+    sizes = {"image_size": 32, "depth": 2, "base_filters": 2, "phantom_patients": 16}
     return BrainMriStudy(BrainMriParameters(output_root=str(tmp_path), **sizes, **values))
 
 
