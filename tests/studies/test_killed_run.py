@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from watched_processes import alive, command, wait_for
 
 from mtl.training.checkpoints import load_training_state
 
@@ -94,28 +95,6 @@ def kill_when(run: Run, moment: Callable[[], bool], **variables: str) -> None:
         runner.communicate(timeout=30)  # the pipes stay open while a worker or kernel lives
     _, left = psutil.wait_procs(below, timeout=20)
     assert not [process for process in left if alive(process)]
-
-
-def wait_for(moment: Callable[[], bool], runner: subprocess.Popen, seconds: float = 300.0) -> None:
-    end = time.monotonic() + seconds
-    while not moment():
-        assert runner.poll() is None, "the run ended before the moment came: " + runner.communicate()[0]
-        assert time.monotonic() < end, "the moment never came"
-        time.sleep(0.05)
-
-
-def command(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
-
-
-def alive(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def inside(run: Run, notebook: str, after_seconds: float) -> Callable[[], bool]:

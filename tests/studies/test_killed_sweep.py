@@ -9,14 +9,13 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import psutil
 import pytest
+from watched_processes import alive, command, wait_for
 
 from mtl.reporting.check import check_run
 
@@ -69,33 +68,11 @@ def complete(sweep: Sweep) -> str:
     return out
 
 
-def wait_for(moment: Callable[[], bool], runner: subprocess.Popen, seconds: float = 600.0) -> None:
-    end = time.monotonic() + seconds
-    while not moment():
-        assert runner.poll() is None, "the sweep ended before the moment came: " + runner.communicate()[0]
-        assert time.monotonic() < end, "the moment never came"
-        time.sleep(0.02)
-
-
 def point_process(runner: subprocess.Popen) -> psutil.Process:
     """The process that trains a point now."""
     below = psutil.Process(runner.pid).children(recursive=True)
     (found,) = [process for process in below if "mtl.reporting.sweep_point" in command(process)]
     return found
-
-
-def command(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
-
-
-def alive(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 @pytest.mark.slow
