@@ -16,6 +16,7 @@ import typer
 import yaml
 
 from mtl.errors import MtlError, ParameterError
+from mtl.reporting.bench_command import bench
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -57,7 +58,7 @@ def run(
     """Run the notebooks of studies in order, write their reports and the gallery; resume what is done."""
     from mtl.reporting.batch import run_notebooks
     from mtl.reporting.plan import stale_jobs
-    from mtl.reporting.preflight import is_long, preflight, preflight_text
+    from mtl.reporting.preflight import long_runs
     from mtl.reporting.progress import TerminalProgress
     from mtl.reporting.study_jobs import notebook_jobs
     from mtl.studies.parameters import project_root
@@ -66,11 +67,11 @@ def run(
     jobs = [job for study in studies for job in notebook_jobs(study, params, values)]
     for folder in dict.fromkeys(job.run_directory for job in jobs):
         typer.echo(f"Notebooks of {folder.parent.name} with parameters '{params}' into {folder}")
-    for study in studies:
-        # A cluster's machines are not this one, so what is measured here would say nothing about them.
-        here = look_ahead and cluster == "local"
-        if here and is_long(stale_jobs([job for job in jobs if job.study == study], force)):
-            typer.echo(preflight_text(preflight(study, params, values)))
+    # A cluster's machines are not this one: what is measured here would say nothing about them.
+    for text in (
+        long_runs(stale_jobs(jobs, force), params, values) if look_ahead and cluster == "local" else ()
+    ):
+        typer.echo(text)
     result = run_notebooks(
         jobs, cluster, workers, gpus, force, on_update=TerminalProgress(), project_root=project_root()
     )
@@ -207,24 +208,6 @@ def predict(
     raise typer.Exit(1 if len(result.failed) else 0)
 
 
-@app.command()
-def bench(
-    study: Annotated[str, typer.Argument(help="E.g. brain_mri.")],
-    json: Annotated[Path | None, typer.Option("--json", help="File for the rows.")] = None,
-    only: Annotated[str, typer.Option(help="Ids by comma, e.g. B1,B3; all where not given.")] = "",
-    checkpoint: Annotated[str, typer.Option(help="Model folder to predict with.")] = "",
-    rounds: Annotated[int, typer.Option(min=7, help="The median is over so many.")] = 9,
-) -> None:
-    """Time our ways against others', side by side; see the performance goals for the ids."""
-    from mtl.reporting.bench_command import bench_brain_mri, chosen_ids, restart_tuned, table_text
-
-    if study != "brain_mri":
-        raise ParameterError(f"unknown study {study!r}: there is brain_mri")
-    ids = chosen_ids(only, ("B1", "B2", "B3", "R1"))
-    restart_tuned(sys.argv[1:])
-    typer.echo(table_text(bench_brain_mri(ids, checkpoint, rounds, json)["rows"]))
-
-
 @data_app.command("check")
 def data_check(path: Annotated[Path, typer.Argument(help="A data set, or a folder of several.")]) -> None:
     """Print what a folder holds and what is wrong with it; exit 1 if something would stop training."""
@@ -286,6 +269,9 @@ def publish(
     root = project_root()
     typer.echo(publish_run(run_directory.resolve(), root / "outputs" / "published"))
     write_results_table(root / "README.md", root / "outputs" / "published")
+
+
+app.command()(bench)
 
 
 def parse_overrides(pairs: list[str] | None) -> dict[str, Any]:

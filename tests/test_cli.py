@@ -95,6 +95,18 @@ def test_an_unknown_study_or_parameter_file_lists_what_there_is(mtl, command, ar
     assert said.code == 2 and re.search(expected, said.err), said.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["liver"], "unknown study 'liver': there is brain_mri"),
+        (["brain_mri", "--only", "B1,B9"], "--only: unknown benchmark 'B9'; there is B1, B2, B3, R1"),
+    ],
+)
+def test_an_unknown_benchmark_lists_what_there_is(mtl, arguments, expected):
+    said = mtl("bench", *arguments)
+    assert said.code == 2 and expected in said.err
+
+
 def test_an_unknown_stage_lists_what_there_is(mtl, tmp_path):
     options = ["--params", "smoke", "-p", f"output_root={tmp_path}"]
     said = mtl("train", "brain_mri", *options, "--stages", "joint,heat")

@@ -6,13 +6,31 @@ import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from mtl.errors import ParameterError
 from mtl.files import write_json
 from mtl.reporting.kernel_environment import KEEP_MEMORY, kernel_environment
 
+IDS = ("B1", "B2", "B3", "R1")
 _MARK = "MTL_BENCH_ENVIRONMENT"
+
+
+def bench(
+    study: Annotated[str, typer.Argument(help="E.g. brain_mri.")],
+    json: Annotated[Path | None, typer.Option("--json", help="File for the rows.")] = None,
+    only: Annotated[str, typer.Option(help="Ids by comma, e.g. B1,B3; all where not given.")] = "",
+    checkpoint: Annotated[str, typer.Option(help="Model folder to predict with.")] = "",
+    rounds: Annotated[int, typer.Option(min=7, help="The median is over so many.")] = 9,
+) -> None:
+    """Time our ways against others', side by side; see the performance goals for the ids."""
+    if study != "brain_mri":
+        raise ParameterError(f"unknown study {study!r}: there is brain_mri")
+    ids = chosen_ids(only, IDS)
+    restart_tuned(sys.argv[1:])
+    typer.echo(table_text(bench_brain_mri(ids, checkpoint, rounds, json)["rows"]))
 
 
 def restart_tuned(arguments: Sequence[str]) -> None:

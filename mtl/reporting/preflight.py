@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mtl.errors import MtlError
@@ -22,6 +22,13 @@ def is_long(jobs: Sequence[NotebookJob]) -> bool:
     """Whether the notebooks that are to run take more than ten minutes, or nobody knows how long."""
     expected = [job.expected_seconds for job in jobs]
     return bool(jobs) and (None in expected or sum(filter(None, expected)) > LONG_SECONDS)
+
+
+def long_runs(jobs: Sequence[NotebookJob], params: str, overrides: Mapping[str, Any]) -> Iterator[str]:
+    """The forecast of each study whose notebooks in ``jobs`` will take long, as text."""
+    for study in dict.fromkeys(job.study for job in jobs):
+        if is_long([job for job in jobs if job.study == study]):
+            yield preflight_text(preflight(study, params, overrides))
 
 
 def preflight(study: str, params: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
