@@ -51,6 +51,7 @@ from mtl.reporting.figures_results import forest_plot
 from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.brain_mri.predictions import write_baseline_predictions
 from mtl.studies.brain_mri.study import BrainMriStudy
+from mtl.studies.parameters import project_path
 
 use_report_style()
 study = BrainMriStudy(parameters)
@@ -65,11 +66,12 @@ by_source["no mask"] = by_source["slices"] - by_source["masks"]
 show_table(by_source, source="slices.parquet", caption="Slices by source")
 
 # %% [markdown]
-# What the loaders left out or put right, if anything.
+# What the loaders left out or put right, if anything. Files are named from the data root on.
 
 # %%
+root = f"{project_path(parameters.data_root)}/" if parameters.data_root else ""
 findings = pd.DataFrame(
-    [(finding.severity, finding.where, finding.message) for finding in study.dataset.problems],
+    [(f.severity, f.where.replace(root, ""), f.message.replace(root, "")) for f in study.dataset.problems],
     columns=["severity", "where", "what"],
 )
 if len(findings):
@@ -160,12 +162,12 @@ from mtl.datasets.near_duplicates import audit_split
 parts = {name: part for part in ("train", "validation", "test") for name in study.rows(0, part)["id"]}
 pictures = {s["id"]: s["image"][0].numpy() for s in study.samples(list(parts))}
 leaks = audit_split(pictures, parts, min_correlation=0.98)
-show_table(
-    leaks.head(8).assign(correlation=leaks["correlation"].head(8).round(3)),
-    source="split.json",
-    caption=f"Most alike pairs across parts of the first fold ({len(leaks)} pairs)",
-    index=False,
-)
+if len(leaks):
+    shown = leaks.head(8).assign(correlation=leaks["correlation"].head(8).round(3))
+    caption = f"Most alike pairs across parts of the first fold ({len(leaks)} pairs)"
+    display(show_table(shown, source="split.json", caption=caption, index=False))
+else:
+    print("no pair across parts looks like a copy")
 
 # %% [markdown]
 # ## What can be known without the brain
