@@ -297,7 +297,7 @@ show_figure(
 # With real data (`data_root`) the questions are put to the run's own frozen test set: what the source alone
 # reaches, what grey values alone reach, what the background alone reaches as scanned and as prepared, the joint
 # network per source, and a small network that learned from the other sources only (read its rows per source: pooled, they
-# mix the scores of different networks).
+# mix the scores of different networks; left out where the other sources do not show both classes).
 
 # %% tags=["optional-figure"]
 audited = {}

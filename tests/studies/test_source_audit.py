@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mtl.errors import ProtocolError
 from mtl.evaluation.brain_mri import by_stage_and_source, classification_table
 from mtl.studies import parameters_class
 from mtl.studies.brain_mri import source_audit
@@ -60,6 +59,9 @@ def test_a_source_is_scored_by_a_network_that_never_saw_it(study, audited):
     )
 
 
-def test_one_source_cannot_be_left_out(study):
-    with pytest.raises(ProtocolError, match="at least two; the data have scanner_a"):
-        source_audit._elsewhere(study, of_sources(study.dataset, ["scanner_a"]))
+def test_sources_are_left_out_only_where_the_others_show_both_classes(study):
+    assert source_audit._others_can_teach(study, study.dataset)
+    assert not source_audit._others_can_teach(study, of_sources(study.dataset, ["scanner_a"]))
+    table = study.dataset.table
+    one_sided = table[(table["source"] == "scanner_b") | (table["cls"] == 1)]  # scanner_a: tumours only
+    assert not source_audit._others_can_teach(study, study.dataset.subset(list(one_sided["id"])))

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from mtl.datasets.brain_mri import MultiSourceDataset
-from mtl.errors import ProtocolError
 from mtl.evaluation.brain_mri import histogram_predictions
 from mtl.evaluation.brain_mri.baselines import COLUMNS
 from mtl.studies.brain_mri.data import open_dataset
@@ -30,17 +29,18 @@ def audit_predictions(study: BrainMriStudy) -> pd.DataFrame:
 
     Stages joint, source_only and histogram (as saved by earlier notebooks), the background alone as scanned
     and as prepared (grey-value histograms), and every case scored by a small network that learned from the
-    other sources only. Returns the study's prediction table.
+    other sources only; the last is left out where there are no other sources, or where a class is missing
+    in them. Returns the study's prediction table.
 
     Raises:
         MissingArtefactError: an earlier notebook has not run.
-        ProtocolError: there is one source only.
     """
     saved = read_predictions(study, ["joint", "baselines"])
     size = study.parameters.shortcut_size
     same = size == study.parameters.image_size
     small = study.dataset if same else open_dataset(study.parameters.model_copy(update={"image_size": size}))
-    own = pd.concat([*_backgrounds(study, small), _elsewhere(study, small)], ignore_index=True)
+    elsewhere = [_elsewhere(study, small)] if _others_can_teach(study, small) else []
+    own = pd.concat([*_backgrounds(study, small), *elsewhere], ignore_index=True)
     study.run.write_predictions("source_audit", own)
     return pd.concat([saved[saved["stage"].isin(AUDITED)], own], ignore_index=True)
 
@@ -57,11 +57,17 @@ def _backgrounds(study: BrainMriStudy, small: MultiSourceDataset) -> Iterator[pd
         yield rows.assign(tumor_prob=rows["tumor_prob"].mean()) if alike else rows
 
 
+def _others_can_teach(study: BrainMriStudy, small: MultiSourceDataset) -> bool:
+    """Whether both classes are left, to learn from and to select by, whichever source is left out."""
+    selects = small.table["id"].isin(study.split.folds[0].validation)
+    sources = small.table["source"]
+    left = [small.table[(sources != name) & part] for name in set(sources) for part in (selects, ~selects)]
+    return all(rows["cls"].nunique() > 1 for rows in left)
+
+
 def _elsewhere(study: BrainMriStudy, small: MultiSourceDataset) -> pd.DataFrame:
     """Test cases of every source, scored by a network that learned from all the others."""
     names = sorted(set(small.table["source"]))
-    if len(names) < 2:
-        raise ProtocolError(f"leaving a source out needs at least two; the data have {', '.join(names)}")
     tested = pd.concat([study.rows(fold, "test").assign(fold=fold) for fold in study.folds])
     tested = tested.drop_duplicates("id").reset_index(drop=True)
     scores = pd.Series(np.nan, index=tested["id"])
