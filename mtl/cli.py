@@ -10,10 +10,9 @@ import os
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-import yaml
 
 from mtl.errors import MtlError, ParameterError
 from mtl.reporting.bench_command import bench
@@ -61,7 +60,7 @@ def run(
     from mtl.reporting.preflight import long_runs
     from mtl.reporting.progress import TerminalProgress
     from mtl.reporting.study_jobs import notebook_jobs
-    from mtl.studies.parameters import project_root
+    from mtl.studies.parameters import parse_overrides, project_root
 
     values = parse_overrides(overrides)
     jobs = [job for study in studies for job in notebook_jobs(study, params, values)]
@@ -90,6 +89,7 @@ def preflight(
     """Measure what a run would take, in minutes and memory, by a few steps of every stage."""
     from mtl.reporting.preflight import preflight as measure
     from mtl.reporting.preflight import preflight_text
+    from mtl.studies.parameters import parse_overrides
 
     typer.echo(preflight_text(measure(study, params, parse_overrides(overrides))))
 
@@ -111,6 +111,7 @@ def sweep(
     from mtl.reporting.progress import TerminalProgress
     from mtl.reporting.sweep_jobs import run_sweep
     from mtl.reporting.sweep_plan import read_sweep_plan
+    from mtl.studies.parameters import parse_overrides
 
     plan = read_sweep_plan(file, parse_overrides(overrides))
     seeds = f"{len(plan.seeds)} seed{'s' if len(plan.seeds) > 1 else ''}"
@@ -161,6 +162,7 @@ def train(
     from mtl.reporting.status import owned_run
     from mtl.reporting.study_jobs import load_parameters
     from mtl.studies import study_class
+    from mtl.studies.parameters import parse_overrides
 
     parameters = load_parameters(study, params, parse_overrides(overrides))
     assembled = study_class(study)(parameters)
@@ -194,6 +196,7 @@ def predict(
 ) -> None:
     """Predict a folder of images: table, masks, overlays, page; exit 1 if a file could not be read."""
     from mtl.reporting.predict_command import PREDICTS, predict_with_page
+    from mtl.studies.parameters import parse_overrides
 
     if study not in PREDICTS:
         raise ParameterError(f"unknown study {study!r}: there is {', '.join(PREDICTS)}")
@@ -272,22 +275,6 @@ def publish(
 
 
 app.command()(bench)
-
-
-def parse_overrides(pairs: list[str] | None) -> dict[str, Any]:
-    """``["name=value", ...]`` to a dict; values are read as YAML (numbers, true/false, text)."""
-    values: dict[str, Any] = {}
-    for pair in pairs or []:
-        name, separator, text = pair.partition("=")
-        if not separator or not name:
-            raise ParameterError(f"-p {pair!r}: name=value is expected")
-        try:
-            values[name] = yaml.safe_load(text) if text else ""
-        except yaml.YAMLError as error:
-            raise ParameterError(
-                f"-p {pair!r}: {text!r} cannot be read as a number, true/false or text"
-            ) from error
-    return values
 
 
 def main() -> None:

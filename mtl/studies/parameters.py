@@ -8,7 +8,7 @@ names; so parameters are flat, strings are converted, and unknown names are refu
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -85,6 +85,26 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         raise ParameterError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise ParameterError(f"{path}: a flat mapping 'name: value' is expected")
+    return values
+
+
+def parse_overrides(pairs: Sequence[str] | None) -> dict[str, Any]:
+    """``["name=value", ...]`` to a dict; values are read as YAML (numbers, true/false, text).
+
+    Raises:
+        ParameterError: a pair is not ``name=value``, or its value is not YAML.
+    """
+    values: dict[str, Any] = {}
+    for pair in pairs or []:
+        name, separator, text = pair.partition("=")
+        if not separator or not name:
+            raise ParameterError(f"-p {pair!r}: name=value is expected")
+        try:
+            values[name] = yaml.safe_load(text) if text else ""
+        except yaml.YAMLError as error:
+            raise ParameterError(
+                f"-p {pair!r}: {text!r} cannot be read as a number, true/false or text"
+            ) from error
     return values
 
 
