@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -35,7 +36,7 @@ BALANCERS: tuple[str, ...] = (
 )  # fmt: skip
 
 
-class Balancer(nn.Module):
+class Balancer(nn.Module, ABC):
     """What the loop calls: ``begin_step``, ``backward`` per micro-batch, ``finish``, ``end_epoch``.
 
     Args:
@@ -64,6 +65,7 @@ class Balancer(nn.Module):
     def begin_step(self, progress: float) -> None:
         """Start an optimiser step at ``progress`` in [0, 1] through the stage."""
 
+    @abstractmethod
     def backward(
         self,
         losses: Mapping[str, Tensor],
@@ -84,7 +86,6 @@ class Balancer(nn.Module):
         Raises:
             TrainingError: a loss whose task has no share in the step.
         """
-        raise NotImplementedError
 
     def finish(self, reduce: Reduce, *, shared: Sequence[Parameter], specific: Sequence[Parameter]) -> None:
         """Sum over ranks and leave ``.grad`` final; every rank calls ``reduce`` equally often."""

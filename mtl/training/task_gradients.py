@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -49,9 +50,9 @@ class GradientAggregator(Balancer):
         self._rows: dict[str, Tensor] = {}
         self._reached: set[int] = set()
 
+    @abstractmethod
     def weigh(self, gramian: Tensor) -> Tensor:
         """w (K,) for a Gramian (K, K) of trace 1, K >= 2, both fp64 on the CPU."""
-        raise NotImplementedError
 
     def begin_step(self, progress: float) -> None:
         """Forget the gradients of the step before."""
