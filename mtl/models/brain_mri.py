@@ -39,7 +39,8 @@ class MultiTaskModel(PartitionedModel, PyTorchModelHubMixin):
     """Tumour mask and tumour yes/no from one slice.
 
     The arguments are saved beside the weights (``config.json``), so that ``from_pretrained(folder)``
-    needs nothing else.
+    needs nothing else. Another backbone is a subclass with its own :meth:`make_encoder`: code stays code, and
+    ``config.json`` names the class. See :mod:`mtl.models.backbones` for what an encoder has to offer.
 
     Args:
         in_channels: channels of the image.
@@ -65,11 +66,16 @@ class MultiTaskModel(PartitionedModel, PyTorchModelHubMixin):
         normalisation: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        self.in_channels = in_channels
         self.image_size = image_size
         self.normalisation = normalisation
-        self.encoder = UNetEncoder(in_channels, base_filters, depth)
-        self.decoder = UNetDecoder(base_filters, depth)
+        self.encoder = self.make_encoder(in_channels, base_filters, depth)
+        self.decoder = UNetDecoder(channels=self.encoder.channels, stride=getattr(self.encoder, "stride", 1))
         self.cls_head = ClassificationHead(self.encoder.channels[-1], num_classes, dropout=dropout)
+
+    def make_encoder(self, in_channels: int, base_filters: int, depth: int) -> nn.Module:
+        """The network that image features come from; a subclass returns another one."""
+        return UNetEncoder(in_channels, base_filters, depth)
 
     def forward(self, x: Tensor, do_seg: bool = True, do_cls: bool = True) -> dict[str, Any]:
         """One encoder pass, then the heads that are asked for.

@@ -31,6 +31,12 @@ def project_path(path: str | Path) -> Path:
     return path if path.is_absolute() else project_root() / path
 
 
+def inside_project(path: str | Path) -> str:
+    """``path`` from the project's folder on (``project_path`` takes it back); itself if it lies elsewhere."""
+    path = Path(path)
+    return path.relative_to(project_root()).as_posix() if path.is_relative_to(project_root()) else str(path)
+
+
 class Parameters(BaseModel):
     """Validated values of a flat file: unknown names are refused, and every field has a description."""
 
@@ -58,6 +64,11 @@ class Parameters(BaseModel):
 
 class StudyParameters(Parameters):
     """What every study has; subclasses add their own fields, each with a description."""
+
+    #: Notebooks of the study's folder that another command runs, not ``mtl run``.
+    run_elsewhere: ClassVar[tuple[str, ...]] = ()
+    #: Whether each notebook needs the one before it.
+    in_sequence: ClassVar[bool] = True
 
     run: str = Field("quick", pattern=r"^[\w.-]+$", description="name of the run directory")
     output_root: str = Field("outputs", description="folder of all runs; relative to the project")
