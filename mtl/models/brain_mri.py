@@ -39,7 +39,8 @@ class MultiTaskModel(PartitionedModel, PyTorchModelHubMixin):
     """Tumour mask and tumour yes/no from one slice.
 
     The arguments are saved beside the weights (``config.json``), so that ``from_pretrained(folder)``
-    needs nothing else.
+    needs nothing else. Another backbone is a subclass with its own :meth:`make_encoder`: code stays code, and
+    ``config.json`` names the class. See :mod:`mtl.models.backbones` for what an encoder has to offer.
 
     A subclass may name heads of tasks of its own in ``added_heads``; see there.
 
@@ -57,7 +58,7 @@ class MultiTaskModel(PartitionedModel, PyTorchModelHubMixin):
     shared_parts = ("encoder",)
     #: Task to what makes its head from the encoder (whose ``channels`` are those of its levels). The head
     #: gets the list of features, bottleneck last; it is the part ``<task>_head``, its output is ``<task>``.
-    added_heads: ClassVar[Mapping[str, Callable[[UNetEncoder], nn.Module]]] = {}
+    added_heads: ClassVar[Mapping[str, Callable[[nn.Module], nn.Module]]] = {}
 
     def __init__(
         self,
@@ -72,12 +73,16 @@ class MultiTaskModel(PartitionedModel, PyTorchModelHubMixin):
         super().__init__()
         self.image_size = image_size
         self.normalisation = normalisation
-        self.encoder = UNetEncoder(in_channels, base_filters, depth)
-        self.decoder = UNetDecoder(base_filters, depth)
+        self.encoder = self.make_encoder(in_channels, base_filters, depth)
+        self.decoder = UNetDecoder(channels=self.encoder.channels, stride=getattr(self.encoder, "stride", 1))
         self.cls_head = ClassificationHead(self.encoder.channels[-1], num_classes, dropout=dropout)
         # Last, so that the other parts draw the same initial weights as in a network without them.
         for task, make_head in self.added_heads.items():
             self._add_head(task, make_head(self.encoder))
+
+    def make_encoder(self, in_channels: int, base_filters: int, depth: int) -> nn.Module:
+        """The network that image features come from; a subclass returns another one."""
+        return UNetEncoder(in_channels, base_filters, depth)
 
     def _add_head(self, task: str, head: nn.Module) -> None:
         part = f"{task}_head"

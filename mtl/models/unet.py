@@ -11,6 +11,8 @@ convolution, and a 1x1 convolution to logits.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -67,22 +69,37 @@ class UNetDecoder(nn.Module):
     """Pyramid of features to logits of the finest level's size.
 
     Args:
-        base_filters, depth: as given to the encoder.
+        base_filters, depth: as given to a ``UNetEncoder``.
         out_channels: channels of the logits.
+        channels: of another encoder's levels, finest first; they replace ``base_filters`` and ``depth``.
+        stride: image pixels per pixel of the finest level, along a side; the logits are enlarged by it.
     """
 
-    def __init__(self, base_filters: int = 64, depth: int = 4, out_channels: int = 1) -> None:
+    def __init__(
+        self,
+        base_filters: int = 64,
+        depth: int = 4,
+        out_channels: int = 1,
+        *,
+        channels: Sequence[int] | None = None,
+        stride: int = 1,
+    ) -> None:
         super().__init__()
-        widths = [base_filters * 2**level for level in range(depth + 1)]
+        widths = list(channels or (base_filters * 2**level for level in range(depth + 1)))
         self.levels = nn.ModuleList(
-            double_conv(widths[level] + widths[level + 1], widths[level]) for level in reversed(range(depth))
+            double_conv(skip + below, skip)
+            for skip, below in reversed(list(zip(widths, widths[1:], strict=False)))
         )
-        self.logits = nn.Conv2d(base_filters, out_channels, kernel_size=1)
+        self.logits = nn.Conv2d(widths[0], out_channels, kernel_size=1)
+        self.stride = stride
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """``[x_0, ..., bottleneck]`` to logits ``(B, out_channels, H, W)``; any H and W."""
+        """``[x_0, ..., bottleneck]`` to logits ``(B, out_channels, H, W)`` of the image's size, any size."""
         *skips, x = features
         for level, skip in zip(self.levels, reversed(skips), strict=True):
             x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
             x = level(torch.cat([x, skip], dim=1))
-        return self.logits(x)
+        logits = self.logits(x)
+        if self.stride == 1:
+            return logits
+        return F.interpolate(logits, scale_factor=self.stride, mode="bilinear", align_corners=False)

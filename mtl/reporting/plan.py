@@ -80,7 +80,7 @@ def needed_keys(job: NotebookJob) -> list[JobKey]:
 
 def forget_results(run_directory: Path) -> None:
     """Take away what would let a stage or a split be taken over from an earlier run of this name."""
-    for folder in ("checkpoints", "predictions", "tensorboard", "points"):
+    for folder in ("checkpoints", "predictions", "tensorboard", "points", "runs"):
         shutil.rmtree(run_directory / folder, ignore_errors=True)
     for file in ("split.json", "metrics.json"):
         (run_directory / file).unlink(missing_ok=True)

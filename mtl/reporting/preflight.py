@@ -13,6 +13,7 @@ from typing import Any
 from mtl.errors import MtlError
 from mtl.reporting.kernel_environment import kernel_environment
 from mtl.reporting.status import NotebookJob
+from mtl.studies import FORECAST
 
 #: A run that is expected to take longer is looked at beforehand.
 LONG_SECONDS = 600.0
@@ -25,9 +26,9 @@ def is_long(jobs: Sequence[NotebookJob]) -> bool:
 
 
 def long_runs(jobs: Sequence[NotebookJob], params: str, overrides: Mapping[str, Any]) -> Iterator[str]:
-    """The forecast of each study whose notebooks in ``jobs`` will take long, as text."""
+    """The forecast of each study that has one and whose notebooks in ``jobs`` will take long, as text."""
     for study in dict.fromkeys(job.study for job in jobs):
-        if is_long([job for job in jobs if job.study == study]):
+        if study in FORECAST and is_long([job for job in jobs if job.study == study]):
             yield preflight_text(preflight(study, params, overrides))
 
 

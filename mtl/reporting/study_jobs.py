@@ -44,7 +44,7 @@ def _run_name(file: Path, overrides: Mapping[str, Any]) -> str:
 
 
 def notebook_jobs(study: str, name: str, overrides: Mapping[str, Any]) -> list[NotebookJob]:
-    """One job per notebook of the study; each needs the one before it.
+    """One job per notebook that the study runs; each needs the one before it, where they are in sequence.
 
     Everything is validated before anything runs: parameters, the data folder, the notebooks.
 
@@ -64,14 +64,15 @@ def notebook_jobs(study: str, name: str, overrides: Mapping[str, Any]) -> list[N
     expected = expected_seconds(file)
     jobs: list[NotebookJob] = []
     for notebook in study_notebooks(study):
-        upstream = [jobs[-1].fingerprint] if jobs else []
+        before = jobs[-1:] if parameters.in_sequence else []
+        upstream = [job.fingerprint for job in before]
         job = NotebookJob(
             study=study,
             name=notebook.stem,
             notebook=notebook,
             parameters=values,
             run_directory=parameters.run_directory,
-            needs=(jobs[-1].name,) if jobs else (),
+            needs=tuple(job.name for job in before),
             fingerprint=notebook_fingerprint(notebook, values, code, [*upstream, data]),
             expected_seconds=expected.get(notebook.stem),
         )
@@ -80,12 +81,13 @@ def notebook_jobs(study: str, name: str, overrides: Mapping[str, Any]) -> list[N
 
 
 def study_notebooks(study: str) -> list[Path]:
-    """``notebooks/<study>/NN_*.ipynb`` in order."""
+    """``notebooks/<study>/NN_*.ipynb`` in order, without those that another command runs."""
     folder = project_root() / "notebooks" / study
     notebooks = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     if not notebooks:
         raise ParameterError(f"{folder}: no notebooks; run mtl from within the project")
-    return notebooks
+    elsewhere = parameters_class(study).run_elsewhere
+    return [notebook for notebook in notebooks if notebook.stem not in elsewhere]
 
 
 def data_fingerprint(parameters: StudyParameters) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 #: Study to the module of its parameters (light: no torch) and the name of their class.
 _PARAMETERS = {
     "brain_mri": ("mtl.studies.brain_mri.parameters", "BrainMriParameters"),
-    "methods": ("mtl.studies.methods", "MethodsParameters"),  # notebooks that cross studies; nothing trains
+    "methods": ("mtl.studies.methods", "MethodsParameters"),  # notebooks that cross studies, and tutorials
 }
 #: Study to the module of its assembly and the name of its class.
 _ASSEMBLIES = {"brain_mri": ("mtl.studies.brain_mri.study", "BrainMriStudy")}
@@ -23,7 +23,9 @@ _POINTS = {"brain_mri": ("mtl.studies.brain_mri.sweep_point", "train_point")}
 #: Study to what tells minutes and memory of a run beforehand.
 _FORECASTS = {"brain_mri": ("mtl.studies.brain_mri.forecast", "forecast")}
 
-STUDIES = tuple(_ASSEMBLIES)
+#: What ``mtl run`` runs, and what of it can be forecast.
+STUDIES = tuple(_PARAMETERS)
+FORECAST = tuple(_FORECASTS)
 
 
 def parameters_class(study: str) -> type[StudyParameters]:

@@ -18,6 +18,8 @@ class MethodsParameters(StudyParameters):
     """What these notebooks are told; see the field descriptions. Defaults are those of the quick run."""
 
     study: ClassVar[str] = "methods"
+    run_elsewhere: ClassVar[tuple[str, ...]] = ("01_sweep",)  # by mtl sweep, which has what it reads
+    in_sequence: ClassVar[bool] = False
     #: Fields handed on to the brain_mri study under the same name.
     shared: ClassVar[tuple[str, ...]] = (
         "seed", "device", "precision", "deterministic", "image_size", "phantom_patients", "phantom_slices",
@@ -31,8 +33,8 @@ class MethodsParameters(StudyParameters):
     )
     # 02 to 04: data
     data_root: str = Field("", description="folder with one's own data; empty: made data")
-    image_size: int = Field(64, ge=16, le=1024, multiple_of=2, description="pixels along a side")
-    phantom_patients: int = Field(120, ge=8, description="made patients, over both scanners")
+    image_size: int = Field(48, ge=16, le=1024, multiple_of=2, description="pixels along a side")
+    phantom_patients: int = Field(160, ge=8, description="made patients, over both scanners")
     phantom_slices: int = Field(2, ge=1, description="slices per made patient")
     phantom_rho: float = Field(0.0, ge=0, le=1, description="source-label correlation of the made data")
     # 02 to 04: network and training

@@ -59,6 +59,11 @@ class Parameters(BaseModel):
 class StudyParameters(Parameters):
     """What every study has; subclasses add their own fields, each with a description."""
 
+    #: Notebooks of the study's folder that another command runs, not ``mtl run``.
+    run_elsewhere: ClassVar[tuple[str, ...]] = ()
+    #: Whether each notebook needs the one before it.
+    in_sequence: ClassVar[bool] = True
+
     run: str = Field("quick", pattern=r"^[\w.-]+$", description="name of the run directory")
     output_root: str = Field("outputs", description="folder of all runs; relative to the project")
     seed: int = Field(0, ge=0, description="of everything random")

@@ -1,4 +1,4 @@
-"""A task of one's own: absent labels, one encoder pass, every balancer, checkpoints, comparison with two tasks."""
+"""A task of one's own: absent labels, one encoder pass, every balancer, checkpoints, the two-task study beside."""
 
 from __future__ import annotations
 

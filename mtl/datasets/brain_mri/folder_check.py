@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from mtl.datasets.brain_mri import kaggle, lgg
@@ -52,6 +53,22 @@ class FolderReport:
         """Whether training could start."""
         return all(finding.severity != "error" for finding in self.findings)
 
+    def facts_table(self) -> pd.DataFrame:
+        """What the folder holds: columns data set, layout, what, value."""
+        rows = [(part.layout.name, part.layout.kind, *fact) for part in self.parts for fact in part.facts]
+        return pd.DataFrame(rows, columns=["data set", "layout", "what", "value"])
+
+    def findings_table(self) -> pd.DataFrame:
+        """What is wrong with it, errors first: columns severity, data set, where, what; may be empty."""
+        rows = [
+            (finding.severity, part.layout.name, *_shown(finding, part.layout.path))
+            for severity in SEVERITIES
+            for part in self.parts
+            for finding in part.findings
+            if finding.severity == severity
+        ]
+        return pd.DataFrame(rows, columns=["severity", "data set", "where", "what"])
+
     def to_text(self) -> str:
         """A table to be read in a terminal."""
         lines = [f"{self.path}: {len(self.parts)} data set{'s' * (len(self.parts) != 1)}"]
@@ -80,7 +97,8 @@ def _check_part(layout: Layout) -> PartReport:
     try:
         source = open_layout(layout)
     except DataError as error:
-        findings.append(Finding("error", str(layout.path), str(error)))
+        if str(error) not in {finding.message for finding in findings}:  # said of the file already
+            findings.append(Finding("error", str(layout.path), str(error)))
         return PartReport(layout, tuple(facts), tuple(findings))
     findings += source.problems
     if layout.kind == "kaggle":
@@ -252,9 +270,14 @@ def _check_npz(folder: Path) -> tuple[list[tuple[str, str]], list[Finding]]:
 
 
 def _line(finding: Finding, root: Path) -> str:
+    where, message = _shown(finding, root)
+    return f"  {finding.severity:<8} {where}: {message}"
+
+
+def _shown(finding: Finding, root: Path) -> tuple[str, str]:
+    """Place and message, with files named from the data set on."""
     inside = (f"{root}/", f"{root.parent}/")
     where, message = finding.where, finding.message
     for prefix in inside:
         where, message = where.removeprefix(prefix), message.replace(prefix, "")
-    message = message.removeprefix(f"{where}: ")
-    return f"  {finding.severity:<8} {where}: {message}"
+    return where, message.removeprefix(f"{where}: ")

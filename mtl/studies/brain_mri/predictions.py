@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from torch import nn
 
 from mtl.errors import ProtocolError
 from mtl.evaluation.brain_mri.baselines import (
@@ -30,17 +31,31 @@ def predict(
     study: BrainMriStudy, stage: str, ids: Sequence[str], fold: int, keep_masks: bool = False
 ) -> pd.DataFrame:
     """Predictions of a fold's best checkpoint for ``ids``, in float32; see ``predict_cases``."""
+    model = study.model(stage, fold)
+    return predict_with(study, model, stage, ids, fold, stage in stages.CLASSIFIES, keep_masks)
+
+
+def predict_with(
+    study: BrainMriStudy,
+    model: nn.Module,
+    name: str,
+    ids: Sequence[str],
+    fold: int = 0,
+    classifies: bool = True,
+    keep_masks: bool = False,
+) -> pd.DataFrame:
+    """As ``predict``, with a given network; ``name`` stands in the column stage."""
     table = predict_cases(
-        study.model(stage, fold).to(study.fabric.device).eval(),
+        model.to(study.fabric.device).eval(),
         in_order(study.dataset, ids, EVALUATION_BATCH),
-        classifies=stage in stages.CLASSIFIES,
+        classifies=classifies,
         min_tumor_pixels=study.parameters.min_tumor_pixels,
         device=study.fabric.device,
         keep_masks=keep_masks,
     )
     groups = study.dataset.table.set_index("id")["group"]
     return table.assign(
-        group=groups.loc[table["id"]].to_numpy(), fold=fold, stage=stage, test_hash=study.split.test_hash
+        group=groups.loc[table["id"]].to_numpy(), fold=fold, stage=name, test_hash=study.split.test_hash
     )
 
 
@@ -57,7 +72,7 @@ def write_test_predictions(study: BrainMriStudy, stage: str) -> pd.DataFrame:
         test = predict(study, stage, study.split.folds[fold].test, fold)
         if stage == stages.JOINT:
             calibrate(study.run.stage(fold, stage) / "best", validation, study.split.hash)
-        parts.append(test.assign(threshold=_threshold(validation), made_by=study.fingerprint(stage, fold)))
+        parts.append(test.assign(threshold=threshold_of(validation), made_by=study.fingerprint(stage, fold)))
     table = pd.concat(parts, ignore_index=True)
     study.run.write_predictions(stage, table)
     return table
@@ -118,7 +133,8 @@ def _data_state(study: BrainMriStudy) -> str:
     return sha256_of(study.data_fingerprint, study.split.hash)
 
 
-def _threshold(validation: pd.DataFrame) -> float:
+def threshold_of(validation: pd.DataFrame) -> float:
+    """The operating point that validation predictions choose; 0.5 where they have one class only."""
     if validation["cls"].nunique() < 2:
         return 0.5
     return choose_threshold(validation["cls"], validation["tumor_prob"])

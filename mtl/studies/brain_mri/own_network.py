@@ -1,0 +1,86 @@
+"""The joint stage with a network of one's own: everything but the network is the study's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+import torch
+from torch import nn
+
+from mtl.files import sha256_of
+from mtl.model_folder import class_name
+from mtl.models.brain_mri import MultiTaskModel
+from mtl.studies.brain_mri.data import in_order
+from mtl.studies.brain_mri.model_card import model_card
+from mtl.studies.brain_mri.predict import validation_scores
+from mtl.studies.brain_mri.predictions import predict_with, threshold_of
+from mtl.studies.brain_mri.stages import JOINT
+from mtl.studies.brain_mri.study import EVALUATION_BATCH, BrainMriStudy
+from mtl.studies.code_fingerprint import training_code_fingerprint
+from mtl.training.loop import StageTrainer
+from mtl.training.stage_result import StageResult
+
+
+def new_network(study: BrainMriStudy, model_class: type[MultiTaskModel] = MultiTaskModel) -> MultiTaskModel:
+    """A network with random weights of the study's seed and size; the same call gives the same weights."""
+    p = study.parameters
+    torch.manual_seed(p.seed)
+    return model_class(
+        base_filters=p.base_filters,
+        depth=p.depth,
+        dropout=p.dropout,
+        image_size=p.image_size,
+        normalisation=study.dataset.normalisation.to_dict(),
+    )
+
+
+def train_network(study: BrainMriStudy, name: str, model: nn.Module) -> StageResult:
+    """Train ``model`` as the study trains its joint stage: same objective, split, batches, steps, selection.
+
+    All parts train, from the weights that the model has; what was finished from the same start is taken from
+    its folder, ``<run>/checkpoints/fold_0/<name>``. The model ends with the weights of its best epoch.
+
+    Args:
+        model: with the parts of ``MultiTaskModel``; a class of its own must be importable from a module.
+
+    Raises:
+        TrainingError: see ``StageTrainer.fit``.
+    """
+    stage = replace(study.settings(JOINT, 0), name=name)
+
+    def validate(model: nn.Module) -> dict[str, float]:
+        batches = in_order(study.dataset, study.split.folds[0].validation, EVALUATION_BATCH)
+        autocast = study.fabric.autocast
+        return validation_scores(
+            model, batches, classifies=True, device=study.fabric.device, autocast=autocast
+        )
+
+    start = (class_name(type(model)), weights_hash(model))
+    parameters = study.parameters.model_dump_json(exclude={"run", "output_root", "data_root", "n_bootstrap"})
+    return StageTrainer(
+        study.fabric, model, study.objective(stage.tasks), stage, study.loader(JOINT, 0), validate,
+        study.run.stage(0, name),
+        context=(training_code_fingerprint(), study.data_fingerprint, study.split.hash, parameters, *start),
+        card=model_card(name, 0, study.parameters, study.dataset.table, study.split),
+        log_dir=study.run.tensorboard(0, name),
+    ).fit()  # fmt: skip
+
+
+def predict_network(study: BrainMriStudy, name: str, model: nn.Module) -> pd.DataFrame:
+    """Predictions on the frozen test part, with the threshold chosen on validation; saved under ``name``."""
+    parts = study.split.folds[0]
+    validation = predict_with(study, model, name, parts.validation)
+    table = predict_with(study, model, name, parts.test).assign(threshold=threshold_of(validation))
+    study.run.write_predictions(name, table)
+    return table
+
+
+def weights_hash(model: nn.Module) -> str:
+    """SHA-256 over names and values of all tensors."""
+    state = model.state_dict()
+    return sha256_of(*(part for name, value in state.items() for part in (name, _bytes(value))))
+
+
+def _bytes(tensor: torch.Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().numpy().tobytes()
