@@ -1,4 +1,4 @@
-"""A task of one's own: absent labels, one encoder pass, every balancer, checkpoints, the two-task study beside."""
+"""A task of one's own: absent labels, one encoder pass, every balancer, checkpoints, the study beside it."""
 
 from __future__ import annotations
 
