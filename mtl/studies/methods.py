@@ -43,7 +43,7 @@ class MethodsParameters(StudyParameters):
     dropout: float = Field(0.5, ge=0, lt=1, description="in the classification head")
     batch_size: int = Field(16, ge=1, description="samples per batch")
     epochs: int = Field(8, ge=1, description="passes over the training data, per network")
-    learning_rate: float = Field(1e-3, gt=0, description="AdamW, every part of the network")
+    learning_rate: float = Field(3e-3, gt=0, description="AdamW, every part of the network")
     augment: bool = Field(True, description="random flips, affine maps and intensity changes")
     balancer: BalancerName = Field("fixed", description="how the tasks are combined")
     # 03: own task

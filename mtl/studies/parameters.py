@@ -31,6 +31,12 @@ def project_path(path: str | Path) -> Path:
     return path if path.is_absolute() else project_root() / path
 
 
+def inside_project(path: str | Path) -> str:
+    """``path`` from the project's folder on (``project_path`` takes it back); itself if it lies elsewhere."""
+    path = Path(path)
+    return path.relative_to(project_root()).as_posix() if path.is_relative_to(project_root()) else str(path)
+
+
 class Parameters(BaseModel):
     """Validated values of a flat file: unknown names are refused, and every field has a description."""
 
