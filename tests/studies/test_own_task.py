@@ -160,7 +160,7 @@ def test_the_fingerprint_follows_what_is_trained_and_not_how_it_is_scored():
 def settings(tmp_path_factory):
     values = {
         "image_size": 48, "phantom_patients": 16, "phantom_rho": 0.5, "base_filters": 4, "depth": 2,
-        "batch_size": 8, "joint_epochs": 1, "skip_stages": "warm_up,head", "masked_ratio": 0.5,
+        "batch_size": 8, "warm_up_epochs": 1, "head_epochs": 1, "joint_epochs": 1, "masked_ratio": 0.5,
         "precision": "32-true", "test_fraction": 0.4, "n_bootstrap": 100, "probe_batches": 3,
     }  # fmt: skip
     return parameters_class("brain_mri")(output_root=str(tmp_path_factory.mktemp("out")), **values)
@@ -174,7 +174,8 @@ def two(settings) -> BrainMriStudy:
 @pytest.fixture(scope="module")
 def three(two) -> OwnTaskStudy:
     study = OwnTaskStudy.beside(two, AREA, "three")
-    study.train("joint")
+    for stage in study.training_order():
+        study.train(stage)
     return study
 
 
@@ -188,6 +189,12 @@ def test_data_start_weights_and_batches_are_those_of_the_two_task_study(two, thr
     drawn = [[batch["id"] for batch in study.loader("joint", 0).batches(1)] for study in (two, three)]
     assert drawn[0] == drawn[1]
     assert two.fingerprint("joint", 0) != three.fingerprint("joint", 0)
+
+
+def test_earlier_stages_leave_the_added_head_alone_and_the_joint_stage_trains_it(three):
+    heads = [three.model(stage, 0).area_head.state_dict() for stage in ("warm_up", "head", "joint")]
+    weight = [head["mlp.logits.weight"] for head in heads]
+    assert torch.equal(weight[0], weight[1]) and not torch.equal(weight[1], weight[2])
 
 
 def test_all_heads_were_trained_and_probed_with_three_tasks(three):
