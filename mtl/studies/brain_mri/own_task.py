@@ -24,6 +24,8 @@ from mtl.models.brain_mri import MultiTaskModel
 from mtl.studies.brain_mri.objective import TASKS, BrainMriObjective
 from mtl.training.objective import Batch, TaskLosses
 
+#: Where base classes come from whose code is fixed, or has a fingerprint of its own.
+_PACKAGES = ("builtins", "torch", "huggingface_hub", "mtl")
 
 @dataclass(frozen=True)
 class OwnTask:
@@ -143,7 +145,10 @@ def _source_of(thing: Callable | type[nn.Module]) -> str:
 
     A class of a notebook has no file to be looked up in, but its functions remember their cells.
     """
-    inside = list(vars(thing).items()) if inspect.isclass(thing) else [("", thing)]
+    inside = [("", thing)]
+    if inspect.isclass(thing):
+        own = [one for one in thing.__mro__ if one.__module__.partition(".")[0] not in _PACKAGES]
+        inside = [item for one in own for item in vars(one).items()]
     written = [getattr(thing, "__qualname__", repr(thing))]
     for name, one in inside:
         if isinstance(one, int | float | str | tuple) and not name.startswith("__"):
