@@ -26,8 +26,13 @@ def parameter_text(
     return comment + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=1000)
 
 
-def write_parameter_file(path: Path, parameters: StudyParameters, header: Sequence[str]) -> str:
+def write_parameter_file(
+    path: Path,
+    parameters: StudyParameters,
+    header: Sequence[str],
+    leave_out: Collection[str] = ("output_root",),
+) -> str:
     """Write :func:`parameter_text` atomically, and return it."""
-    text = parameter_text(parameters, header)
+    text = parameter_text(parameters, header, leave_out)
     write_text(path, text)
     return text

@@ -45,7 +45,7 @@ parameters = read_parameters("methods", globals())
 
 # %%
 import pandas as pd
-from IPython.display import Code
+from IPython.display import Markdown
 from mtl.datasets.brain_mri import check_folder
 from mtl.datasets.phantoms.brain_folder import write_example_folder
 from mtl.datasets.phantoms.brain_mri import SCANNERS, BrainPhantom
@@ -72,7 +72,7 @@ from mtl.studies.provenance import record_provenance
 
 # %% [markdown]
 # ## How to lay files out
-# One folder, with one or several data sets below it; each keeps the layout it has:
+# One folder, with one or several data sets below it; each keeps the layout that it has:
 #
 # | layout | files | what is known |
 # |---|---|---|
@@ -113,9 +113,6 @@ show_table(
 
 # %%
 report = check_folder(folder)
-display(
-    show_table(report.facts_table(), source="mtl data check", caption="What the folder holds", index=False)
-)
 show_table(report.findings_table(), source="mtl data check", caption="What was found", index=False)
 
 # %% [markdown]
@@ -131,7 +128,10 @@ if planted:
     report = check_folder(folder)
 if not report.ok:
     raise DataError(f"{folder}: put the errors above right, then run this notebook again")
-show_table(report.findings_table(), source="mtl data check", caption="On the second look", index=False)
+display(
+    show_table(report.findings_table(), source="mtl data check", caption="On the second look", index=False)
+)
+show_table(report.facts_table(), source="mtl data check", caption="What the folder holds", index=False)
 
 # %% [markdown]
 # ## The parameter file
@@ -154,7 +154,9 @@ header = [
     f"Command: mtl run brain_mri --params {inside_project(own_file)}",
     "Expected: see mtl preflight. Expected scores: not known yet.",
 ]
-Code(write_parameter_file(own_file, chosen, header), language="yaml")
+unused = ("output_root", "phantom_patients", "phantom_slices", "phantom_rho")
+text = write_parameter_file(own_file, chosen, header, leave_out=unused)
+Markdown(f"```yaml\n{text}```")
 
 # %% [markdown]
 # Values are checked before anything runs. A wrong file is refused with the names of *all* that is wrong in it:
@@ -190,7 +192,7 @@ show_table(
 # outline is the mask, where one is known. Look here for heads cut off, wrong orientation, masks beside their tumour.
 
 # %%
-table = study.dataset.table.sort_values(["source", "cls", "has_mask"], ascending=[True, False, False])
+table = study.dataset.table.sort_values(["source", "cls", "has_mask"], ascending=[True, False, True])
 some = pd.concat(
     [rows.head(2) for _, rows in table.groupby(["source", "cls"], sort=False)], ignore_index=True
 )
@@ -294,17 +296,16 @@ show_figure(
 
 # %% [markdown]
 # ## The same from the command line
-# For everything that a study has (seven notebooks with the stages compared, source audit, explanations), these are
-# the commands. Deleting `image_size`, `base_filters` and the epochs from the file gives the study's own sizes back.
+# For everything that the study has (stages compared, source audit, explanations), these are the commands;
+# `NEW_SLICES` is a folder of pictures, `.npz` or NIfTI. Deleting `image_size`, `base_filters` and the epochs from the file gives the study's own sizes back.
 
 # %%
 shown_file, place = inside_project(own_file), inside_project(folder)
-Code(
-    f"mtl data check {place}\n"
+Markdown(
+    f"```shell\nmtl data check {place}\n"
     f"mtl preflight brain_mri --params {shown_file}\n"
     f"mtl run brain_mri --params {shown_file}\n"
-    f"mtl predict brain_mri {place} --checkpoint outputs/brain_mri/own/checkpoints/fold_0/joint/best",
-    language="shell",
+    "mtl predict brain_mri NEW_SLICES --checkpoint outputs/brain_mri/own/checkpoints/fold_0/joint/best\n```"
 )
 
 # %% [markdown]

@@ -51,7 +51,7 @@ parameters = read_parameters("methods", globals())
 import inspect
 
 import pandas as pd
-from IPython.display import Code
+from IPython.display import Markdown
 from mtl.errors import CheckpointError, ParameterError
 from mtl.evaluation.brain_mri import by_stage_and_source, classification_table, compare_stages
 from mtl.evaluation.brain_mri import readable_rows, segmentation_table
@@ -113,7 +113,8 @@ show_table(
 # (He, Zhang, Ren and Sun, CVPR 2016) with the first level at full resolution; the whole backbone is this:
 
 # %%
-Code(inspect.getsource(ResNetEncoder) + "\n\n" + inspect.getsource(ResNetModel), language="python")
+source = inspect.getsource(ResNetEncoder) + "\n\n" + inspect.getsource(ResNetModel)
+Markdown(f"```python\n{source}```")
 
 # %% [markdown]
 # A subclass is code and stays code: `config.json` beside the weights holds the arguments, and the class's name says
@@ -305,7 +306,8 @@ show_table(
 # 1. Write the encoder and a subclass of `MultiTaskModel` with `make_encoder` in a module of yours; hold it against
 #    `feature_shapes`.
 # 2. `new_network(study, YourModel)`, `load_part(model.encoder, file)`, `train_network(study, name, model)`.
-# 3. `load_model(YourModel, folder)` or `YourModel.from_pretrained(folder)` brings it back.
+# 3. `load_model(YourModel, folder)` or `YourModel.from_pretrained(folder)` brings it back;
+#    `MultiTaskPredictor(folder, model_class=YourModel)` predicts with it.
 #
 # Weights of photographs have three input channels where a slice has one: the table says so in its first row, and
 # that tensor starts at random.

@@ -11,6 +11,7 @@ import pytest
 
 from mtl.reporting.check import check_run
 from mtl.reporting.kernel_environment import kernel_environment
+from mtl.reporting.study_jobs import study_notebooks
 from mtl.studies import STUDIES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +44,7 @@ def test_all_notebooks_of_a_study_run(smoke_runs, study):
     run, done = smoke_runs[study]
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
-    names = {path.stem for path in (ROOT / "notebooks" / study).glob("*.ipynb")}
+    names = {path.stem for path in study_notebooks(study)}
     assert {path.stem for path in (run / "reports").glob("*.html")} == names
     record = json.loads((run / "run.json").read_text())
     assert {entry["status"] for entry in record["notebooks"].values()} == {"ok"}
@@ -63,7 +64,7 @@ def test_a_run_leaves_everything_that_its_numbers_come_from(smoke_runs, study):
     needed = {"parameters", "seed", "packages", "git_commit", "data_fingerprint", "hardware", "environment"}
     assert needed <= provenance.keys()
     assert json.loads((run / "metrics.json").read_text())
-    assert list((run / "predictions").glob("*.parquet")) and list((run / "tensorboard").rglob("events*"))
+    assert list(run.rglob("predictions/*.parquet")) and list(run.rglob("tensorboard/**/events*"))
     assert (run.parent.parent / "index.html").exists()
 
 
@@ -111,8 +112,9 @@ def test_raw_papermill_runs_a_notebook_with_a_parameter_file(tmp_path):
 
 
 @pytest.mark.notebooks
-def test_raw_papermill_refuses_an_unknown_parameter_by_name(tmp_path):
-    done = papermill("brain_mri", "01", tmp_path / "out.ipynb", "-p", "image_sise", "64")
+@pytest.mark.parametrize(("study", "notebook"), [("brain_mri", "01"), ("methods", "04")])
+def test_raw_papermill_refuses_an_unknown_parameter_by_name(tmp_path, study, notebook):
+    done = papermill(study, notebook, tmp_path / "out.ipynb", "-p", "image_sise", "64")
     assert done.returncode != 0
     assert "unknown parameter 'image_sise'; did you mean 'image_size'?" in done.stderr
 

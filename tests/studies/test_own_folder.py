@@ -6,10 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
+from mtl.datasets.phantoms.brain_folder import write_kaggle_folder
 from mtl.datasets.phantoms.brain_mri import BrainPhantom
 from mtl.files import read_json
 from mtl.reporting.check import check_run
@@ -17,19 +16,7 @@ from mtl.reporting.check import check_run
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def write_kaggle_folder(folder: Path, with_masks: bool) -> None:
-    """Phantom slices in the Kaggle layout."""
-    phantom = BrainPhantom(n_patients=24, slices_per_patient=1, rho=0.0, size=64, seed=3)
-    for number, item in enumerate(phantom.slices):
-        pixels, mask = phantom.read(item)[0], phantom.true_mask(item)
-        image = Image.fromarray((255 * pixels / pixels.max()).clip(0, 255).astype(np.uint8))
-        name = f"{'Y' if item.cls else 'N'}{number}.png"
-        target = folder / "brain_tumor_dataset" / ("yes" if item.cls else "no") / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        image.save(target)
-        if with_masks and item.cls:
-            (folder / "masks").mkdir(exist_ok=True)
-            Image.fromarray((mask * 255).astype(np.uint8)).save(folder / "masks" / name)
+PHANTOM = {"n_patients": 24, "slices_per_patient": 1, "rho": 0.0, "size": 64, "seed": 3}
 
 
 def mtl_run(data: Path, outputs: Path) -> subprocess.CompletedProcess:
@@ -40,7 +27,7 @@ def mtl_run(data: Path, outputs: Path) -> subprocess.CompletedProcess:
 
 @pytest.mark.slow
 def test_one_source_runs_through_all_notebooks(tmp_path):
-    write_kaggle_folder(tmp_path / "data", with_masks=True)
+    write_kaggle_folder(tmp_path / "data", BrainPhantom(**PHANTOM), masks=True)
     done = mtl_run(tmp_path / "data", tmp_path / "outputs")
     assert done.returncode == 0, done.stdout + done.stderr
     run = tmp_path / "outputs" / "brain_mri" / "own"
@@ -53,7 +40,7 @@ def test_one_source_runs_through_all_notebooks(tmp_path):
 
 @pytest.mark.slow
 def test_a_folder_without_any_mask_is_told_what_is_missing(tmp_path):
-    write_kaggle_folder(tmp_path / "data", with_masks=False)
+    write_kaggle_folder(tmp_path / "data", BrainPhantom(**PHANTOM), masks=False)
     done = mtl_run(tmp_path / "data", tmp_path / "outputs")
     assert done.returncode == 1
     assert "no training slice has a filled one" in done.stdout

@@ -280,4 +280,5 @@ def _shown(finding: Finding, root: Path) -> tuple[str, str]:
     where, message = finding.where, finding.message
     for prefix in inside:
         where, message = where.removeprefix(prefix), message.replace(prefix, "")
-    return where, message.removeprefix(f"{where}: ")
+    message = message.removeprefix(f"{where}: ")
+    return f"{root.parent.name}/" if where == str(root.parent) else where, message

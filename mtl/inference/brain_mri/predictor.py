@@ -54,9 +54,10 @@ class MultiTaskPredictor:
         precision: ``float32`` or ``bfloat16`` convolutions.
         fold_batch_norm, channels_last: the fast path of :class:`OnePass`; outputs agree to 1e-5.
         batch_size: images that go through the network together.
+        model_class: the class that wrote the folder, where it is a subclass on another backbone.
 
     Raises:
-        CheckpointError: not a model folder of this study, or a damaged one.
+        CheckpointError: not a model folder of this class, or a damaged one.
         ParameterError: an argument is out of range.
 
     Images are paths (JPEG, PNG, TIFF, ``.npz``), PIL pictures, or arrays ``(H, W)`` or ``(H, W, 3)``; a file
@@ -75,9 +76,10 @@ class MultiTaskPredictor:
         fold_batch_norm: bool = True,
         channels_last: bool = True,
         batch_size: int = 16,
+        model_class: type[MultiTaskModel] = MultiTaskModel,
     ) -> None:
         self.checkpoint = Path(checkpoint)
-        model = load_model(MultiTaskModel, self.checkpoint)
+        model = load_model(model_class, self.checkpoint)
         self.normalisation, self.image_size = _normalisation_of(model, self.checkpoint), model.image_size
         stored = Calibration.of(self.checkpoint)
         self.temperature = stored.temperature if temperature is None else temperature

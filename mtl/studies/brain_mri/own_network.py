@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
 
 import pandas as pd
 import torch
@@ -15,7 +15,7 @@ from mtl.studies.brain_mri.data import in_order
 from mtl.studies.brain_mri.model_card import model_card
 from mtl.studies.brain_mri.predict import validation_scores
 from mtl.studies.brain_mri.predictions import predict_with, threshold_of
-from mtl.studies.brain_mri.stages import JOINT
+from mtl.studies.brain_mri.stages import JOINT, relevant_parameters
 from mtl.studies.brain_mri.study import EVALUATION_BATCH, BrainMriStudy
 from mtl.studies.code_fingerprint import training_code_fingerprint
 from mtl.training.loop import StageTrainer
@@ -26,13 +26,14 @@ def new_network(study: BrainMriStudy, model_class: type[MultiTaskModel] = MultiT
     """A network with random weights of the study's seed and size; the same call gives the same weights."""
     p = study.parameters
     torch.manual_seed(p.seed)
-    return model_class(
+    model = model_class(
         base_filters=p.base_filters,
         depth=p.depth,
         dropout=p.dropout,
         image_size=p.image_size,
         normalisation=study.dataset.normalisation.to_dict(),
     )
+    return study.laid_out(model)
 
 
 def train_network(study: BrainMriStudy, name: str, model: nn.Module) -> StageResult:
@@ -47,7 +48,7 @@ def train_network(study: BrainMriStudy, name: str, model: nn.Module) -> StageRes
     Raises:
         TrainingError: see ``StageTrainer.fit``.
     """
-    stage = replace(study.settings(JOINT, 0), name=name)
+    stage = study.settings(JOINT, 0)
 
     def validate(model: nn.Module) -> dict[str, float]:
         batches = in_order(study.dataset, study.split.folds[0].validation, EVALUATION_BATCH)
@@ -57,12 +58,13 @@ def train_network(study: BrainMriStudy, name: str, model: nn.Module) -> StageRes
         )
 
     start = (class_name(type(model)), weights_hash(model))
-    parameters = study.parameters.model_dump_json(exclude={"run", "output_root", "data_root", "n_bootstrap"})
+    parameters = json.dumps(relevant_parameters(JOINT, study.parameters))
     return StageTrainer(
         study.fabric, model, study.objective(stage.tasks), stage, study.loader(JOINT, 0), validate,
         study.run.stage(0, name),
         context=(training_code_fingerprint(), study.data_fingerprint, study.split.hash, parameters, *start),
         card=model_card(name, 0, study.parameters, study.dataset.table, study.split),
+        label=name,
         log_dir=study.run.tensorboard(0, name),
     ).fit()  # fmt: skip
 
