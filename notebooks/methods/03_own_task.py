@@ -209,6 +209,7 @@ show_figure(
 # %% [markdown]
 # What it cost: a head of a few weights, on an encoder that runs anyway. The checkpoint is a folder like any other
 # and is loaded with the network's class; a class in a notebook is there while the notebook is, one in a module always.
+# `MultiTaskPredictor(folder, model_class=ThreeTaskModel)` predicts the old tasks with it.
 
 # %%
 folder = three.run.stage(0, "joint") / "best"

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mtl.errors import CheckpointError, DataError, ParameterError
+from mtl.inference.brain_mri import MultiTaskPredictor
 from mtl.losses.brain_mri import MultiTaskLoss
 from mtl.model_folder import load_model
 from mtl.models.brain_mri import ClassificationHead, MultiTaskModel
@@ -224,6 +225,12 @@ def test_the_checkpoint_is_loaded_with_its_class_and_refused_by_others(three):
     assert "`area`" in (folder / "README.md").read_text()
     with pytest.raises(CheckpointError, match="ThreeTaskModel"):
         load_model(MultiTaskModel, folder)
+
+
+def test_the_predictor_takes_the_checkpoint_for_the_old_tasks(three):
+    folder, picture = three.run.stage(0, "joint") / "best", np.random.default_rng(0).random((60, 60)) * 99
+    found = MultiTaskPredictor(folder, device="cpu", model_class=ThreeTaskModel).predict_single(picture)
+    assert 0 <= found.tumor_prob <= 1 and found.mask.shape == (60, 60)
 
 
 def test_test_cases_are_those_with_a_tumour_mask_scored_one_by_one(three):
