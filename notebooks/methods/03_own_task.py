@@ -383,7 +383,11 @@ show_figure(
 # %%
 margins = {"dice_nonempty": parameters.dice_margin, "roc_auc": parameters.auc_margin}
 margins["roc_auc_within_source"] = parameters.auc_margin
-values = arm_values(predictions, list(margins)).set_index(["metric", "source", "arm", "seed"])["value"].sort_index()
+values = (
+    arm_values(predictions, list(margins))
+    .set_index(["metric", "source", "arm", "seed"])["value"]
+    .sort_index()
+)
 compared = compare_with_baseline(
     predictions, "two_tasks", list(margins), margins, n_resamples=parameters.n_bootstrap, seed=parameters.seed
 )
@@ -478,12 +482,22 @@ display(
     )
 )
 bars = [
-    {"label": f"seed {one['seed']}", "estimate": one["difference"], "group": f"{one['metric']}, three minus two"}
+    {
+        "label": f"seed {one['seed']}",
+        "estimate": one["difference"],
+        "group": f"{one['metric']}, three minus two",
+    }
     for one in networks
 ]
-saving = {"label": "against the training mean", "estimate": saved["error_of_mean"], "group": "New task, error saved"}
+saving = {
+    "label": "against the training mean",
+    "estimate": saved["error_of_mean"],
+    "group": "New task, error saved",
+}
 show_figure(
-    forest_plot([saving, *bars], xlabel="Gain (right of the line: better)", reference=0, reference_label="no gain"),
+    forest_plot(
+        [saving, *bars], xlabel="Gain (right of the line: better)", reference=0, reference_label="no gain"
+    ),
     alt="Differences in Dice and ROC-AUC between three tasks and two, and the error that the added head saves.",
     source="metrics.json#/own_task",
 )

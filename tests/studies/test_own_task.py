@@ -160,7 +160,12 @@ def test_targets_that_cannot_be_learnt_from_are_refused(model, samples):
 
 def test_the_fingerprint_follows_what_is_trained_and_not_how_it_is_scored():
     assert replace(AREA, error=F.mse_loss).fingerprint == AREA.fingerprint
-    for changed in ({"loss": F.mse_loss}, {"target": lambda s: 0.0}, {"weight": 2.0}, {"network": WiderModel}):
+    for changed in (
+        {"loss": F.mse_loss},
+        {"target": lambda s: 0.0},
+        {"weight": 2.0},
+        {"network": WiderModel},
+    ):
         assert replace(AREA, **changed).fingerprint != AREA.fingerprint
 
 

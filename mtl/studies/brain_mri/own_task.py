@@ -27,6 +27,7 @@ from mtl.training.objective import Batch, TaskLosses
 #: Where base classes come from whose code is fixed, or has a fingerprint of its own.
 _PACKAGES = ("builtins", "torch", "huggingface_hub", "mtl")
 
+
 @dataclass(frozen=True)
 class OwnTask:
     """What a further task consists of.
