@@ -97,7 +97,7 @@ class SizeHead(nn.Module):
         super().__init__()
         self.tumour = nn.Conv2d(encoder.channels[-1], 1, kernel_size=1)
 
-    def forward(self, features):  # of all levels of the encoder, the bottleneck last
+    def forward(self, features):  # of every level, the bottleneck last
         return (100 * self.tumour(features[-1]).sigmoid().mean(dim=(1, 2, 3))).log()
 
 
@@ -106,15 +106,16 @@ class ThreeTaskModel(MultiTaskModel):
 
 
 def log_size(sample):
-    percent = 0.0 if sample["mask"] is None else 100 * float(sample["mask"].mean())
-    return math.log(percent) if percent > 0 else None  # no mask, or no tumour: no label
+    if sample["mask"] is None or not sample["mask"].any():
+        return None  # no mask, or no tumour in it: no label
+    return math.log(100 * sample["mask"].mean())
 
 
 def absolute_error(predicted, target):
     return (predicted - target).abs()
 
 
-size = OwnTask("size", ThreeTaskModel, target=log_size, loss=F.smooth_l1_loss, error=absolute_error)
+size = OwnTask("size", ThreeTaskModel, log_size, F.smooth_l1_loss, absolute_error)
 
 # %% [markdown]
 # ## Two studies that differ in the task alone
@@ -220,13 +221,12 @@ with torch.inference_mode():
 print(f"loaded from its folder, the network says {'the same' if same else 'something else'}")
 rows = []
 for name, study, result in zip(("two tasks", "three tasks"), pairs[first], trained[first], strict=True):
-    parts = study.model("joint", 0).parts
-    weights = {
-        part.replace("_", " "): sum(p.numel() for p in module.parameters()) for part, module in parts.items()
-    }
+    weights = dict.fromkeys((part.replace("_", " ") for part in loaded.parts), 0)
+    for part, module in study.model("joint", 0).parts.items():
+        weights[part.replace("_", " ")] = sum(p.numel() for p in module.parameters())
     rows.append({"network": name, **weights, "steps": result.steps, "best epoch": result.best_epoch})
 show_table(
-    pd.DataFrame(rows).astype(object),
+    pd.DataFrame(rows),
     source="runs/brain_mri/*/checkpoints/fold_0/joint",
     caption="Weights of each part, and steps of training",
     index=False,
@@ -276,7 +276,7 @@ show_table(
 # %% [markdown]
 # Which task moves the encoder? The update share $u_k = \langle g_k, \sum_j g_j \rangle / \lVert \sum_j g_j \rVert^2$
 # sums to one over the tasks of a batch; below zero a task is pushed backwards. A task absent from a batch has no
-# share in it.
+# share in it. A new task that starts far off its target pulls hardest at first: its share at step 0 would say so.
 
 # %%
 whole = summary.tasks[summary.tasks["block"] == "all"]
@@ -418,7 +418,7 @@ show_table(
 
 # %%
 show_table(
-    readable_differences(compared).drop(columns="arm"),
+    readable_differences(compared).drop(columns=["arm", "seeds only"]),
     source="runs/brain_mri/*/predictions/joint.parquet",
     caption=f"Three tasks minus two tasks over {len(pairs)} seed(s)",
     index=False,
@@ -474,8 +474,9 @@ display(
         "{own_task.task.saved.error_of_mean}. Against counting the two-task network's mask it saves "
         "{own_task.task.saved.error_of_mask}. Beside two tasks, from the same start on the same slices, Dice changes by "
         "{own_task.old_tasks.dice_nonempty.first_seed} (*{own_task.old_tasks.dice_nonempty.these_networks:text}*) and the "
-        "ROC-AUC by {own_task.old_tasks.roc_auc.first_seed} (*{own_task.old_tasks.roc_auc.these_networks:text}*): that is "
-        "about these networks. On adding the task as such, *{own_task.old_tasks.dice_nonempty.verdict:text}* (Dice) and "
+        "ROC-AUC by {own_task.old_tasks.roc_auc.first_seed} (*{own_task.old_tasks.roc_auc.these_networks:text}*; within "
+        "sources {own_task.old_tasks.roc_auc_within_source.first_seed}, "
+        "*{own_task.old_tasks.roc_auc_within_source.these_networks:text}*): that is about these networks. On adding the task as such, *{own_task.old_tasks.dice_nonempty.verdict:text}* (Dice) and "
         "*{own_task.old_tasks.roc_auc.verdict:text}* (ROC-AUC) from {own_task.seeds} seed(s). Pairs of tasks in conflict "
         "beyond sampling noise: {own_task.gradients.in_conflict} of {own_task.gradients.pairs}.",
         parameters.run_directory / "metrics.json",
