@@ -43,29 +43,40 @@ from mtl.studies.parameters import read_parameters
 parameters = read_parameters("methods", globals())
 
 # %% [markdown]
-# The tools of this notebook: everything but the task itself comes from the package. First, what tables and figures need.
+# The tools of this notebook: everything but the task itself comes from the package. First networks and statistics ...
 
 # %%
+import math
+
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
+from torch.nn import functional as F
 from mtl.evaluation.brain_mri.arms import arm_values, compare_with_baseline
 from mtl.evaluation.comparison import paired_difference, verdict
 from mtl.evaluation.statistics import Estimate, bootstrap
 from mtl.evaluation.weighted import weighted_mean
 from mtl.model_folder import load_model
-from mtl.reporting.claims import claim, show_table
-from mtl.reporting.figures import show_figure, use_report_style
-from mtl.reporting.figures_brain_mri import slice_grid
-from mtl.reporting.figures_results import agreement_plot, cosine_heatmap, forest_plot, training_curves
-from mtl.reporting.metrics_file import write_metrics
-from mtl.reporting.sweep_results import METRIC_NAMES, readable_differences
+from mtl.models.brain_mri import MultiTaskModel
+from mtl.studies.brain_mri.own_task import OwnTask
 from mtl.studies.brain_mri.own_task_study import OwnTaskStudy
 from mtl.studies.brain_mri.predictions import write_test_predictions
 from mtl.studies.brain_mri.study import BrainMriStudy
 from mtl.studies.provenance import record_provenance
 from mtl.training.balancers import BALANCERS, make_balancer
 from mtl.training.gradient_summary import summarise
+
+# %% [markdown]
+# ... then tables and figures.
+
+# %%
+from mtl.reporting.claims import claim, show_table
+from mtl.reporting.figures import show_figure, use_report_style
+from mtl.reporting.figures_brain_mri import slice_grid
+from mtl.reporting.figures_results import agreement_plot, cosine_heatmap, forest_plot, training_curves
+from mtl.reporting.metrics_file import write_metrics
+from mtl.reporting.sweep_results import METRIC_NAMES, readable_differences
 
 use_report_style()
 
@@ -78,17 +89,7 @@ use_report_style()
 # $$ \hat y = \log \Bigl( \frac{100}{hw} \sum_p \sigma(w^\top x_p + b) \Bigr). $$
 #
 # Head, target, loss and metric are all that has to be written. A head may look at every level of the encoder, not
-# only at the last; a target may be a map of any shape, too. First what the task needs to be written in:
-
-# %%
-import math
-from torch import nn
-from torch.nn import functional as F
-from mtl.models.brain_mri import MultiTaskModel
-from mtl.studies.brain_mri.own_task import OwnTask
-
-# %% [markdown]
-# And these are all of its lines.
+# only at the last; a target may be a map of any shape, too. These are all of its lines.
 
 
 # %% tags=["own-code"]
@@ -131,6 +132,8 @@ changes = {
     "test_fraction": 0.4, "masked_ratio": 0.5, "skip_stages": "warm_up,head", "probe_every": 0,
     "joint_epochs": parameters.epochs, "joint_encoder_lr": rate, "joint_heads_lr": rate,
 }  # fmt: skip
+margins = {"dice_nonempty": parameters.dice_margin, "roc_auc": parameters.auc_margin}
+margins["roc_auc_within_source"] = parameters.auc_margin
 pairs = {}
 for number in range(first, first + parameters.own_task_seeds):
     two = BrainMriStudy(
@@ -381,13 +384,8 @@ show_figure(
 # worse). It is about the networks of one seed, and training again might tell another story.
 
 # %%
-margins = {"dice_nonempty": parameters.dice_margin, "roc_auc": parameters.auc_margin}
-margins["roc_auc_within_source"] = parameters.auc_margin
-values = (
-    arm_values(predictions, list(margins))
-    .set_index(["metric", "source", "arm", "seed"])["value"]
-    .sort_index()
-)
+keys = ["metric", "source", "arm", "seed"]
+values = arm_values(predictions, list(margins)).set_index(keys)["value"].sort_index()
 compared = compare_with_baseline(
     predictions, "two_tasks", list(margins), margins, n_resamples=parameters.n_bootstrap, seed=parameters.seed
 )
@@ -396,8 +394,8 @@ networks = [
     {
         "metric": METRIC_NAMES[row.metric],
         "seed": number,
-        "two tasks": float(values[row.metric, "pooled", "two_tasks", number]),
-        "three tasks": float(values[row.metric, "pooled", "three_tasks", number]),
+        "two tasks": values[row.metric, "pooled", "two_tasks", number],
+        "three tasks": values[row.metric, "pooled", "three_tasks", number],
         "difference": one,
         "margin": row.margin,
         "these networks": verdict(Estimate.from_dict(one), row.margin),
@@ -417,6 +415,13 @@ show_table(
 # interval here and **no verdict**, whatever the table above says.
 
 # %%
+pooled = pooled.astype(object).where(pooled.notna(), None)
+old_tasks = {}
+for row in pooled.itertuples():
+    reading = verdict(Estimate.from_dict(row.per_seed[0]), row.margin)
+    over_seeds = {"value": row.value, "low": row.low, "high": row.high, "n": row.n, "unit": row.unit}
+    old_tasks[row.metric] = {"first_seed": row.per_seed[0], "these_networks": reading}
+    old_tasks[row.metric] |= {"over_seeds": over_seeds, "verdict": row.verdict}
 show_table(
     readable_differences(compared).drop(columns=["arm", "seeds only"]),
     source="runs/brain_mri/*/predictions/joint.parquet",
@@ -436,17 +441,11 @@ show_table(
 
 # %% [markdown]
 # ## Results
-# The figures go to `metrics.json`; the answer reads them from there.
+# The figures go to `metrics.json`; the answer reads them from there. Its picture shows what the head saves, and what it
+# does to the old tasks, network by network.
 
 # %%
 record_provenance(parameters, three.data_fingerprint)
-pooled = pooled.astype(object).where(pooled.notna(), None)
-old_tasks = {}
-for row in pooled.itertuples():
-    reading = verdict(Estimate.from_dict(row.per_seed[0]), row.margin)
-    over_seeds = {"value": row.value, "low": row.low, "high": row.high, "n": row.n, "unit": row.unit}
-    old_tasks[row.metric] = {"first_seed": row.per_seed[0], "these_networks": reading}
-    old_tasks[row.metric] |= {"over_seeds": over_seeds, "verdict": row.verdict}
 section = {
     "task": {"name": size.name, "errors": measured, "saved": saved, "cases": len(errors)},
     "labels": {"in_epoch": int(drawn["size"].sum()), "batches_without": int((drawn["size"] == 0).sum())},
@@ -461,6 +460,16 @@ section = {
     ],
 }
 write_metrics(parameters.run_directory, "own_task", section)
+bars = [
+    {
+        "label": "against the training mean",
+        "estimate": saved["error_of_mean"],
+        "group": "New task, error saved",
+    }
+]
+for one in networks:
+    group = f"{one['metric']}, three minus two"
+    bars.append({"label": f"seed {one['seed']}", "estimate": one["difference"], "group": group})
 
 # %% [markdown]
 # ## Answer
@@ -469,36 +478,20 @@ write_metrics(parameters.run_directory, "own_task", section)
 # %% tags=["headline"]
 display(
     claim(
-        "The added task is predicted with a mean error of {own_task.task.errors.error:full} on the scale of the "
-        "logarithm; the mean of the training part misses by {own_task.task.errors.error_of_mean:value}, so the head saves "
-        "{own_task.task.saved.error_of_mean}. Against counting the two-task network's mask it saves "
-        "{own_task.task.saved.error_of_mask}. Beside two tasks, from the same start on the same slices, Dice changes by "
-        "{own_task.old_tasks.dice_nonempty.first_seed} (*{own_task.old_tasks.dice_nonempty.these_networks:text}*) and the "
-        "ROC-AUC by {own_task.old_tasks.roc_auc.first_seed} (*{own_task.old_tasks.roc_auc.these_networks:text}*; within "
-        "sources {own_task.old_tasks.roc_auc_within_source.first_seed}, "
-        "*{own_task.old_tasks.roc_auc_within_source.these_networks:text}*): that is about these networks. On adding the task as such, *{own_task.old_tasks.dice_nonempty.verdict:text}* (Dice) and "
-        "*{own_task.old_tasks.roc_auc.verdict:text}* (ROC-AUC) from {own_task.seeds} seed(s). Pairs of tasks in conflict "
-        "beyond sampling noise: {own_task.gradients.in_conflict} of {own_task.gradients.pairs}.",
+        "The added task is predicted with a mean error of {own_task.task.errors.error:full} on the scale of the logarithm; the "
+        "training mean misses by {own_task.task.errors.error_of_mean:value}: the head saves {own_task.task.saved.error_of_mean}, and "
+        "{own_task.task.saved.error_of_mask} against counting the two-task network's mask. Beside two tasks, from the same start "
+        "on the same slices, Dice changes by {own_task.old_tasks.dice_nonempty.first_seed} (*{own_task.old_tasks.dice_nonempty.these_networks:text}*), "
+        "ROC-AUC by {own_task.old_tasks.roc_auc.first_seed} (*{own_task.old_tasks.roc_auc.these_networks:text}*), within sources by "
+        "{own_task.old_tasks.roc_auc_within_source.first_seed} (*{own_task.old_tasks.roc_auc_within_source.these_networks:text}*): this is about "
+        "the two networks of the first seed. On adding the task as such, from {own_task.seeds} seed(s): *{own_task.old_tasks.dice_nonempty.verdict:text}* "
+        "on Dice, *{own_task.old_tasks.roc_auc.verdict:text}* on ROC-AUC. Pairs of tasks in conflict beyond sampling noise: "
+        "{own_task.gradients.in_conflict} of {own_task.gradients.pairs}.",
         parameters.run_directory / "metrics.json",
     )
 )
-bars = [
-    {
-        "label": f"seed {one['seed']}",
-        "estimate": one["difference"],
-        "group": f"{one['metric']}, three minus two",
-    }
-    for one in networks
-]
-saving = {
-    "label": "against the training mean",
-    "estimate": saved["error_of_mean"],
-    "group": "New task, error saved",
-}
 show_figure(
-    forest_plot(
-        [saving, *bars], xlabel="Gain (right of the line: better)", reference=0, reference_label="no gain"
-    ),
+    forest_plot(bars, xlabel="Gain (right of the line: better)", reference=0, reference_label="no gain"),
     alt="Differences in Dice and ROC-AUC between three tasks and two, and the error that the added head saves.",
     source="metrics.json#/own_task",
 )
