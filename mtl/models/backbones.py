@@ -19,9 +19,9 @@ from mtl.models.brain_mri import MultiTaskModel
 
 
 class ResNetEncoder(nn.Module):
-    """MONAI's residual network of 18 layers as a pyramid (He, Zhang, Ren and Sun, CVPR 2016).
+    """MONAI's residual network of 18 layers (He et al., CVPR 2016) as a pyramid.
 
-    The stem keeps the image's size (no stride, no pooling): slices are small and tumours smaller.
+    The stem keeps the image's size: slices are small, and tumours smaller.
 
     Args:
         in_channels: channels of the image.
@@ -29,16 +29,17 @@ class ResNetEncoder(nn.Module):
         depth: times that the size is halved, 1 to 3.
     """
 
-    def __init__(self, in_channels: int = 1, base_filters: int = 64, depth: int = 3) -> None:
+    def __init__(self, in_channels: int, base_filters: int, depth: int) -> None:
         from monai.networks.nets import ResNet
 
         super().__init__()
         if not 1 <= depth <= 3:
-            raise ParameterError(f"depth={depth}: a residual network of 18 layers has 1 to 3 halvings")
+            raise ParameterError(f"depth={depth}: this network halves 1 to 3 times")
         widths = [base_filters * 2**level for level in range(4)]
         network = ResNet(
-            "basic", [2, 2, 2, 2], widths, spatial_dims=2, n_input_channels=in_channels,
-            conv1_t_size=3, feed_forward=False, bias_downsample=False,
+            "basic", [2, 2, 2, 2], widths, spatial_dims=2,
+            n_input_channels=in_channels, conv1_t_size=3,
+            feed_forward=False, bias_downsample=False,
         )  # fmt: skip
         self.channels = widths[: depth + 1]
         self.stem = nn.Sequential(network.conv1, network.bn1, network.act)
@@ -46,7 +47,7 @@ class ResNetEncoder(nn.Module):
         self.levels = nn.ModuleList(layers[: depth + 1])
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """``(B, in_channels, H, W)`` to ``[(B, f, H, W), (B, 2f, H/2, W/2), ...]``, sizes rounded up."""
+        """``(B, 1, H, W)`` to ``[(B, f, H, W), (B, 2f, H/2, W/2), ...]``."""
         features = [self.levels[0](self.stem(image))]
         for level in self.levels[1:]:
             features.append(level(features[-1]))
@@ -54,7 +55,7 @@ class ResNetEncoder(nn.Module):
 
 
 class ResNetModel(MultiTaskModel):
-    """``MultiTaskModel`` on a :class:`ResNetEncoder`; arguments as there, ``depth`` up to 3."""
+    """``MultiTaskModel`` on a :class:`ResNetEncoder`; ``depth`` up to 3."""
 
     def make_encoder(self, in_channels: int, base_filters: int, depth: int) -> nn.Module:
         """The residual network."""

@@ -71,6 +71,7 @@ class MultiTaskModel(PartitionedModel, PyTorchModelHubMixin):
         normalisation: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        self.in_channels = in_channels
         self.image_size = image_size
         self.normalisation = normalisation
         self.encoder = self.make_encoder(in_channels, base_filters, depth)

@@ -34,7 +34,7 @@ class MethodsParameters(StudyParameters):
     # 02 to 04: data
     data_root: str = Field("", description="folder with one's own data; empty: made data")
     image_size: int = Field(48, ge=16, le=1024, multiple_of=2, description="pixels along a side")
-    phantom_patients: int = Field(160, ge=8, description="made patients, over both scanners")
+    phantom_patients: int = Field(120, ge=8, description="made patients, over both scanners")
     phantom_slices: int = Field(2, ge=1, description="slices per made patient")
     phantom_rho: float = Field(0.0, ge=0, le=1, description="source-label correlation of the made data")
     # 02 to 04: network and training
@@ -53,7 +53,7 @@ class MethodsParameters(StudyParameters):
     pretrained: str = Field(
         "", description="model folder, .pth or .safetensors for the encoder; empty: one is made"
     )
-    pretraining_epochs: int = Field(8, ge=1, description="epochs on other made patients, where one is made")
+    pretraining_epochs: int = Field(6, ge=1, description="epochs on other made patients, where one is made")
     # all
     n_bootstrap: int = Field(1000, ge=100, description="bootstrap resamples of every interval")
     dice_margin: float = Field(0.02, gt=0, lt=1, description="non-inferiority margin of Dice")

@@ -22,7 +22,7 @@
 run: str = "quick"  # name of the run directory in outputs/methods/
 data_root: str = ""  # folder with one's own data; empty: made data
 image_size: int = 48  # pixels along a side
-phantom_patients: int = 160  # made patients, over both scanners
+phantom_patients: int = 120  # made patients, over both scanners
 phantom_slices: int = 2  # slices per made patient
 base_filters: int = 8  # channels of the first level
 depth: int = 3  # poolings of the U-Net
@@ -75,7 +75,7 @@ from mtl.studies.provenance import record_provenance
 # One folder, with one or several data sets below it; each keeps the layout that it has:
 #
 # | layout | files | what is known |
-# |---|---|---|
+# |:---|:---|:---|
 # | pictures | `brain_tumor_dataset/yes/*` and `no/*`; beside it `masks/` with the same names, `groups.csv` | yes or no; masks and groups where given |
 # | LGG | `kaggle_3m/<case>/<case>_<slice>.tif` with `_mask.tif` | masks, patients |
 # | BraTS, MSD | `<patient>/<patient>_flair.nii.gz` with `_seg`, or `imagesTr/` with `labelsTr/` | masks, patients |

@@ -123,7 +123,8 @@ size = OwnTask("size", ThreeTaskModel, log_size, F.smooth_l1_loss, absolute_erro
 # `OwnTaskStudy.beside` takes a study and adds the task: same data in memory, same frozen split, same batches in the
 # same order, same initial weights of what both networks have. Everything trains together from random weights
 # (the stages before are left out, to keep this short). Data and split are those of one seed; further seeds change
-# initial weights and order alone.
+# initial weights and order alone. The plain memory layout is for safety: in `channels_last` strided convolutions of one
+# pixel, as a head of one's own may have, crash the CPU kernels of `torch 2.13`.
 
 # %%
 rate, first = parameters.learning_rate, parameters.seed
@@ -131,6 +132,7 @@ changes = {
     "phantom_patients": parameters.own_task_patients, "data_seed": first, "split_seed": first,
     "test_fraction": 0.4, "masked_ratio": 0.5, "skip_stages": "warm_up,head", "probe_every": 0,
     "joint_epochs": parameters.epochs, "joint_encoder_lr": rate, "joint_heads_lr": rate,
+    "channels_last": False,
 }  # fmt: skip
 margins = {"dice_nonempty": parameters.dice_margin, "roc_auc": parameters.auc_margin}
 margins["roc_auc_within_source"] = parameters.auc_margin

@@ -23,13 +23,13 @@ run: str = "quick"  # name of the run directory in outputs/methods/
 data_root: str = ""  # folder with one's own data; empty: made data
 pretrained: str = ""  # model folder, .pth or .safetensors for the encoder; empty: one is made
 image_size: int = 48  # pixels along a side
-phantom_patients: int = 160  # made patients, over both scanners
+phantom_patients: int = 120  # made patients, over both scanners
 phantom_slices: int = 2  # slices per made patient
 base_filters: int = 8  # channels of the first level
 depth: int = 3  # halvings of the encoder
 batch_size: int = 16  # samples per batch
 epochs: int = 8  # passes over the training data, per network
-pretraining_epochs: int = 8  # epochs on other made patients, where weights are made
+pretraining_epochs: int = 6  # epochs on other made patients, where weights are made
 learning_rate: float = 3e-3  # AdamW, every part of the network
 n_bootstrap: int = 1000  # resamples of every interval
 dice_margin: float = 0.02  # a smaller difference in Dice does not matter; fixed beforehand
@@ -354,6 +354,19 @@ section = {
 write_metrics(parameters.run_directory, "own_backbone", section)
 
 # %% [markdown]
+# The picture of the answer: each difference with its interval.
+
+# %%
+differences = [
+    {
+        "label": f"{row.second} minus original",
+        "estimate": {"value": row.value, "low": row.low, "high": row.high},
+        "group": metrics[row.metric],
+    }
+    for row in compared.itertuples()
+]
+
+# %% [markdown]
 # ## Answer
 # The answer, as it stands at the top of the report.
 
@@ -371,14 +384,6 @@ display(
         parameters.run_directory / "metrics.json",
     )
 )
-differences = [
-    {
-        "label": f"{row.second} minus original",
-        "estimate": {"value": row.value, "low": row.low, "high": row.high},
-        "group": metrics[row.metric],
-    }
-    for row in compared.itertuples()
-]
 show_figure(
     forest_plot(
         differences, xlabel="Difference on the same test cases", reference=0, reference_label="no difference"

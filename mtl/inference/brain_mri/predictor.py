@@ -231,7 +231,7 @@ def _check_request(do_seg: bool, do_cls: bool, needs_classification: dict[str, b
 
 
 def _normalisation_of(model: MultiTaskModel, folder: Path) -> BrainNormalisation:
-    channels = model.encoder.levels[0][0].in_channels
+    channels = model.in_channels
     if model.normalisation is None or channels != 1:
         raise CheckpointError(
             f"{folder / 'config.json'}: normalisation={model.normalisation}, in_channels={channels}; "

@@ -23,17 +23,20 @@ from mtl.training.stage_result import StageResult
 
 
 def new_network(study: BrainMriStudy, model_class: type[MultiTaskModel] = MultiTaskModel) -> MultiTaskModel:
-    """A network with random weights of the study's seed and size; the same call gives the same weights."""
+    """A network with random weights of the study's seed and size; the same call gives the same weights.
+
+    In the plain memory layout, whatever ``channels_last`` says: gradients of strided 1x1 convolutions with few
+    channels crash torch 2.13 on a CPU in that layout, and a backbone of one's own may have such.
+    """
     p = study.parameters
     torch.manual_seed(p.seed)
-    model = model_class(
+    return model_class(
         base_filters=p.base_filters,
         depth=p.depth,
         dropout=p.dropout,
         image_size=p.image_size,
         normalisation=study.dataset.normalisation.to_dict(),
     )
-    return study.laid_out(model)
 
 
 def train_network(study: BrainMriStudy, name: str, model: nn.Module) -> StageResult:

@@ -110,9 +110,9 @@ class BrainMriStudy:
         p = self.parameters
         arguments = {"image_size": p.image_size, "normalisation": self.dataset.normalisation.to_dict()}
         if stage == stages.REFERENCE:
-            return self.laid_out(SegmentationReference(base_filters=p.base_filters, **arguments))
+            return self._laid_out(SegmentationReference(base_filters=p.base_filters, **arguments))
         arguments |= {"base_filters": p.base_filters, "depth": p.depth, "dropout": p.dropout}
-        return self.laid_out(self.network(**arguments))
+        return self._laid_out(self.network(**arguments))
 
     def drawn_in_epoch(self, stage: str, fold: int, epoch: int) -> pd.DataFrame:
         """Table rows of the slices that a stage's sampler draws in an epoch, repetitions included."""
@@ -235,10 +235,9 @@ class BrainMriStudy:
                 f"{folder} was trained with other parameters, data or code: run notebook {notebook} first"
             )
         kind = SegmentationReference if stage == stages.REFERENCE else self.network
-        return self.laid_out(load_model(kind, folder / "best"))
+        return self._laid_out(load_model(kind, folder / "best"))
 
-    def laid_out(self, model: nn.Module) -> nn.Module:
-        """The model in the memory layout that the parameters ask for."""
+    def _laid_out(self, model: nn.Module) -> nn.Module:
         layout = torch.channels_last if self.parameters.channels_last else torch.contiguous_format
         return model.to(memory_format=layout)
 

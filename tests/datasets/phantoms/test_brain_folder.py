@@ -48,7 +48,9 @@ def test_planted_faults_are_found_one_after_the_other(phantom, tmp_path: Path) -
     report = check_folder(tmp_path / "made")
     found = report.findings_table()
     assert not report.ok and found["severity"].tolist() == ["error"]  # named once, by its file
-    assert found.loc[0, "where"].endswith(planted.truncated.name) and "cannot be decoded" in found.loc[0, "what"]
+    assert (
+        found.loc[0, "where"].endswith(planted.truncated.name) and "cannot be decoded" in found.loc[0, "what"]
+    )
     planted.truncated.unlink()
     report = check_folder(tmp_path / "made")
     found = report.findings_table().set_index("severity")
