@@ -73,7 +73,8 @@ def load_model(model_class: type[Model], folder: str | os.PathLike) -> Model:
     if found != class_name(model_class):
         raise CheckpointError(f"{folder}: holds a {found}; a {class_name(model_class)} is needed")
     try:
-        wanted = inspect.signature(model_class).parameters
+        # Of __init__: a class that inherits it would show the signature of the mixin's __new__.
+        wanted = inspect.signature(model_class.__init__).parameters
         model = model_class(**{name: value for name, value in config.items() if name in wanted})
         load_weights(model, folder / "model.safetensors", strict=True)
         return model.eval()

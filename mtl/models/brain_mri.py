@@ -6,13 +6,13 @@ r"""One encoder, a segmentation decoder and a classification head.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from mtl.errors import CheckpointError
+from mtl.errors import CheckpointError, ParameterError
 from mtl.models.parts import PartitionedModel
 from mtl.models.unet import UNetDecoder, UNetEncoder
 
@@ -42,6 +42,8 @@ class MultiTaskModel(PartitionedModel, PyTorchModelHubMixin):
     needs nothing else. Another backbone is a subclass with its own :meth:`make_encoder`: code stays code, and
     ``config.json`` names the class. See :mod:`mtl.models.backbones` for what an encoder has to offer.
 
+    A subclass may name heads of tasks of its own in ``added_heads``; see there.
+
     Args:
         in_channels: channels of the image.
         base_filters, depth: size of the U-Net; the bottleneck has ``base_filters * 2**depth`` channels.
@@ -54,6 +56,9 @@ class MultiTaskModel(PartitionedModel, PyTorchModelHubMixin):
 
     part_names = ("encoder", "decoder", "cls_head")
     shared_parts = ("encoder",)
+    #: Task to what makes its head from the encoder (whose ``channels`` are those of its levels). The head
+    #: gets the list of features, bottleneck last; it is the part ``<task>_head``, its output is ``<task>``.
+    added_heads: ClassVar[Mapping[str, Callable[[nn.Module], nn.Module]]] = {}
 
     def __init__(
         self,
@@ -72,21 +77,36 @@ class MultiTaskModel(PartitionedModel, PyTorchModelHubMixin):
         self.encoder = self.make_encoder(in_channels, base_filters, depth)
         self.decoder = UNetDecoder(channels=self.encoder.channels, stride=getattr(self.encoder, "stride", 1))
         self.cls_head = ClassificationHead(self.encoder.channels[-1], num_classes, dropout=dropout)
+        # Last, so that the other parts draw the same initial weights as in a network without them.
+        for task, make_head in self.added_heads.items():
+            self._add_head(task, make_head(self.encoder))
 
     def make_encoder(self, in_channels: int, base_filters: int, depth: int) -> nn.Module:
         """The network that image features come from; a subclass returns another one."""
         return UNetEncoder(in_channels, base_filters, depth)
 
-    def forward(self, x: Tensor, do_seg: bool = True, do_cls: bool = True) -> dict[str, Any]:
+    def _add_head(self, task: str, head: nn.Module) -> None:
+        part = f"{task}_head"
+        if not part.isidentifier() or task in ("seg", "cls", "features"):
+            raise ParameterError(
+                f"added_heads: {task!r} cannot name a task; expected are letters, digits and _, "
+                "but not seg, cls or features"
+            )
+        self.add_module(part, head)
+        self.part_names = (*self.part_names, part)
+
+    def forward(
+        self, x: Tensor, do_seg: bool = True, do_cls: bool = True, do_added: bool = True
+    ) -> dict[str, Any]:
         """One encoder pass, then the heads that are asked for.
 
         Args:
             x: ``(B, in_channels, H, W)`` float.
-            do_seg, do_cls: which heads run; the key of a head that does not run is absent.
+            do_seg, do_cls, do_added: which heads run; the key of a head that does not run is absent.
 
         Returns:
             ``seg``: mask logits ``(B, 1, H, W)``; ``cls``: class logits ``(B, num_classes)``;
-            ``features``: the encoder's list, bottleneck last.
+            ``features``: the encoder's list, bottleneck last; and what each added head gives, by its task.
         """
         features = self.encoder(x)
         output: dict[str, Any] = {"features": features}
@@ -94,6 +114,8 @@ class MultiTaskModel(PartitionedModel, PyTorchModelHubMixin):
             output["seg"] = self.decoder(features)
         if do_cls:
             output["cls"] = self.cls_head(features[-1])
+        for task in self.added_heads if do_added else ():
+            output[task] = getattr(self, f"{task}_head")(features)
         return output
 
 

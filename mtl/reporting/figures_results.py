@@ -102,6 +102,25 @@ def reliability_plot(curves: Mapping[str, pandas.DataFrame]) -> Figure:
     return figure
 
 
+def agreement_plot(
+    target: Sequence[float], predicted: Sequence[float], label: str, constant: float | None = None
+) -> Figure:
+    """Prediction against truth, a dot per case, with the line where they agree.
+
+    ``label``: quantity and unit, for both axes. ``constant``: a level line, what one figure for all would be.
+    """
+    figure, axis = plt.subplots(figsize=(4.8, 4.6))
+    ends = [min(*target, *predicted), max(*target, *predicted)]
+    axis.plot(ends, ends, color="#55606b", linestyle="--", linewidth=1.1, label="perfect agreement")
+    if constant is not None:
+        axis.axhline(constant, color=PALETTE[1], linewidth=1.5, label="mean of the training part")
+    axis.scatter(target, predicted, s=26, color=PALETTE[0], alpha=0.75, label="test cases")
+    axis.set(xlabel=f"True {label}", ylabel=f"Predicted {label}", aspect="equal")
+    axis.grid(axis="x")
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+    return figure
+
+
 def training_curves(
     history: pandas.DataFrame, columns: Sequence[str] | Mapping[str, Sequence[str]], x: str = "epoch"
 ) -> Figure:

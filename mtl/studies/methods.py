@@ -46,6 +46,9 @@ class MethodsParameters(StudyParameters):
     learning_rate: float = Field(3e-3, gt=0, description="AdamW, every part of the network")
     augment: bool = Field(True, description="random flips, affine maps and intensity changes")
     balancer: BalancerName = Field("fixed", description="how the tasks are combined")
+    # 03: own task
+    own_task_patients: int = Field(240, ge=24, description="made patients of 03, over both scanners")
+    own_task_seeds: int = Field(1, ge=1, le=20, description="pairs of networks of 03; from 5 on a verdict")
     # 04: weights from elsewhere
     pretrained: str = Field(
         "", description="model folder, .pth or .safetensors for the encoder; empty: one is made"

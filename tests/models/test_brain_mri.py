@@ -106,3 +106,41 @@ def test_a_state_dict_that_does_not_fit_is_refused_by_tensor_name():
     missing = {name: tensor for name, tensor in state.items() if name != "decoder.logits.bias"}
     with pytest.raises(CheckpointError, match="decoder.logits.bias.*missing"):
         infer_architecture(missing)
+
+
+class Brightness(nn.Module):
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.weights = nn.Linear(encoder.channels[-1], 1)
+
+    def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
+        return self.weights(features[-1].mean(dim=(2, 3)))[:, 0]
+
+
+class WithBrightness(MultiTaskModel):
+    added_heads = {"brightness": Brightness}
+
+
+def test_an_added_head_is_a_part_of_its_own_and_changes_nothing_else():
+    torch.manual_seed(0)
+    plain = MultiTaskModel(base_filters=4, depth=2).eval()
+    torch.manual_seed(0)
+    extended = WithBrightness(base_filters=4, depth=2).eval()
+    assert list(extended.parts) == [*plain.parts, "brightness_head"]
+    assert extended.shared_parameters().keys() == plain.shared_parameters().keys()
+    image = torch.randn(2, 1, 16, 16)
+    outputs = plain(image), extended(image)
+    assert outputs[1]["brightness"].shape == (2,)
+    assert "brightness" not in extended(image, do_added=False)
+    for name in ("seg", "cls"):
+        torch.testing.assert_close(outputs[1][name], outputs[0][name])
+    extended.freeze("brightness_head")
+    assert not any(p.requires_grad for p in extended.brightness_head.parameters())
+    assert list(WithBrightness.part_names) == list(MultiTaskModel.part_names)
+
+
+@pytest.mark.parametrize("name", ["cls", "seg", "features", "tumour area"])
+def test_an_added_head_needs_a_name_of_its_own(name):
+    model = type("Model", (MultiTaskModel,), {"added_heads": {name: Brightness}})
+    with pytest.raises(ParameterError, match=f"added_heads: '{name}' cannot name a task"):
+        model(base_filters=4, depth=2)

@@ -13,6 +13,7 @@ import pytest
 from mtl.reporting import figures
 from mtl.reporting.figures import image_grid, mask_contour_overlay, show_figure, use_report_style
 from mtl.reporting.figures_results import (
+    agreement_plot,
     cosine_heatmap,
     forest_plot,
     lines_over_steps,
@@ -153,3 +154,12 @@ def test_the_palette_keeps_its_contrasts_without_red_or_green_cones() -> None:
         rgb = colours @ to_lms.T @ seen.T @ np.linalg.inv(to_lms).T
         apart = np.linalg.norm(rgb[:, None] - rgb[None], axis=-1) + 9 * np.eye(len(rgb))
         assert apart.min() > 0.15
+
+
+def test_agreement_plot_puts_every_case_where_it_is_and_draws_the_constant() -> None:
+    (axis,) = agreement_plot([0.0, 1.0, 2.0], [0.5, 0.8, 3.0], "size", constant=1.2).axes
+    assert axis.collections[0].get_offsets().tolist() == [[0.0, 0.5], [1.0, 0.8], [2.0, 3.0]]
+    agreement, constant = axis.lines
+    assert list(agreement.get_xdata()) == list(agreement.get_ydata()) == [0.0, 3.0]
+    assert set(constant.get_ydata()) == {1.2}
+    assert axis.get_xlabel() == "True size" and axis.get_ylabel() == "Predicted size"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,8 @@ from mtl.studies.parameters import project_path
 from mtl.studies.run_directory import RunDirectory
 from mtl.training.objective import Batch
 from mtl.training.sampling import BalancedSampler, EpochLoader, MixingRatioSampler, Sampler, ShuffledSampler
+
+Collate = Callable[[Sequence[dict]], Batch]
 
 
 def open_dataset(parameters: BrainMriParameters) -> MultiSourceDataset:
@@ -72,9 +74,17 @@ def open_split(parameters: BrainMriParameters, dataset: MultiSourceDataset, run:
 
 
 def training_loader(
-    parameters: BrainMriParameters, dataset: MultiSourceDataset, ids: Sequence[str], stage: str, seed: int
+    parameters: BrainMriParameters,
+    dataset: MultiSourceDataset,
+    ids: Sequence[str],
+    stage: str,
+    seed: int,
+    join: Collate = collate,
 ) -> EpochLoader:
-    """Batches for a stage: masked slices only (warm-up, reference), everything (head), or mixed (joint)."""
+    """Batches for a stage: masked slices only (warm-up, reference), everything (head), or mixed (joint).
+
+    ``join`` makes a batch of samples.
+    """
     table = dataset.table.set_index("id").loc[list(ids)]
     if stage in ("warm_up", "reference"):
         table = table[table["has_mask"]]
@@ -86,7 +96,7 @@ def training_loader(
     sampler = (
         _mixing_sampler(parameters, table, seed) if stage == "joint" else ShuffledSampler(len(table), seed)
     )
-    return EpochLoader(subset, sampler, parameters.batch_size, collate, parameters.workers)
+    return EpochLoader(subset, sampler, parameters.batch_size, join, parameters.workers)
 
 
 def _mixing_sampler(parameters: BrainMriParameters, table, seed: int) -> Sampler:
@@ -108,8 +118,10 @@ def cells(table: pd.DataFrame) -> list[str]:
     return [f"{row.source}, class {row.cls}" for row in table.itertuples()]
 
 
-def in_order(dataset: MultiSourceDataset, ids: Sequence[str], batch_size: int) -> Iterator[Batch]:
-    """Batches of ``ids`` in their order, without augmentation."""
+def in_order(
+    dataset: MultiSourceDataset, ids: Sequence[str], batch_size: int, join: Collate = collate
+) -> Iterator[Batch]:
+    """Batches of ``ids`` in their order, without augmentation; ``join`` makes a batch of samples."""
     subset = dataset.subset(list(ids), augment=False)
     for start in range(0, len(subset), batch_size):
-        yield collate([subset[i] for i in range(start, min(start + batch_size, len(subset)))])
+        yield join([subset[i] for i in range(start, min(start + batch_size, len(subset)))])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import nn
 
@@ -30,9 +31,16 @@ class BrainMriObjective:
 
     def __call__(self, model: nn.Module, batch: Batch) -> TaskLosses:
         """Losses of one batch (see ``mtl.datasets.brain_mri.collate``)."""
+        return self.losses(model(batch["image"], **self.wanted(batch)), batch)
+
+    def wanted(self, batch: Batch) -> dict[str, bool]:
+        """Which heads have to run for this batch, as the model's ``forward`` takes it."""
+        masked = batch["valid_units"][SEGMENTATION] > 0
+        return {"do_seg": SEGMENTATION in self.tasks and masked, "do_cls": CLASSIFICATION in self.tasks}
+
+    def losses(self, output: Mapping[str, Any], batch: Batch) -> TaskLosses:
+        """Losses of what the model gave for a batch."""
         n_masked = batch["valid_units"][SEGMENTATION]
-        do_seg = SEGMENTATION in self.tasks and n_masked > 0
-        output = model(batch["image"], do_seg=do_seg, do_cls=CLASSIFICATION in self.tasks)
         parts = self.loss(output, batch["mask"], batch["cls"], batch["has_mask"], n_masked)
         losses = {task: parts[task] for task in self.tasks if task in parts}
         return TaskLosses(losses, {name: value for name, value in parts.items() if "/" in name})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from functools import cached_property, partial
 from itertools import islice
 
 import pandas as pd
@@ -12,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from mtl.datasets.brain_mri import MultiSourceDataset
+from mtl.datasets.brain_mri import MultiSourceDataset, collate
 from mtl.datasets.splits import FrozenSplit
 from mtl.errors import MissingArtefactError, ParameterError
 from mtl.files import sha256_of
@@ -32,6 +32,7 @@ from mtl.training.checkpoints import load_model
 from mtl.training.devices import make_fabric
 from mtl.training.diagnostics import GradientProbe
 from mtl.training.loop import StageTrainer
+from mtl.training.objective import Batch
 from mtl.training.sampling import EpochLoader
 from mtl.training.stage_result import StageResult, is_finished
 from mtl.training.stages import Stage
@@ -42,12 +43,18 @@ EVALUATION_BATCH = 32
 class BrainMriStudy:
     """One run of the study.
 
+    What a variant of it (``OwnTaskStudy``) exchanges: ``network``, the class of the network, ``collate``,
+    which joins samples to a batch, and the methods ``settings``, ``objective``, ``validate`` and ``card``.
+
     Args:
         parameters: validated; the run directory is created.
 
     Raises:
         DataError: the run directory cannot be written.
     """
+
+    network: type[MultiTaskModel] = MultiTaskModel
+    collate = staticmethod(collate)
 
     def __init__(self, parameters: BrainMriParameters) -> None:
         self.parameters = parameters
@@ -105,7 +112,7 @@ class BrainMriStudy:
         if stage == stages.REFERENCE:
             return self._laid_out(SegmentationReference(base_filters=p.base_filters, **arguments))
         arguments |= {"base_filters": p.base_filters, "depth": p.depth, "dropout": p.dropout}
-        return self._laid_out(MultiTaskModel(**arguments))
+        return self._laid_out(self.network(**arguments))
 
     def drawn_in_epoch(self, stage: str, fold: int, epoch: int) -> pd.DataFrame:
         """Table rows of the slices that a stage's sampler draws in an epoch, repetitions included."""
@@ -149,23 +156,13 @@ class BrainMriStudy:
         before = stages.starts_from(stage, self.parameters)
         model = self.untrained_model(stage) if before is None else self.model(before, fold)
         settings = self.settings(stage, fold)
-        validation = self.split.folds[fold].validation
-
-        def validate(model: nn.Module) -> Mapping[str, float]:
-            return validation_scores(
-                model,
-                in_order(self.dataset, validation, EVALUATION_BATCH),
-                classifies=stage in stages.CLASSIFIES,
-                device=self.fabric.device,
-                autocast=self.fabric.autocast,
-            )
-
+        validate = partial(self.validate, stage=stage, fold=fold)
         objective = self.objective(settings.tasks)
         return StageTrainer(
             self.fabric, model, objective, settings, self.loader(stage, fold), validate,
             self.run.stage(fold, stage),
             context=self._context(stage, fold),
-            card=model_card(stage, fold, self.parameters, self.dataset.table, self.split),
+            card=self.card(stage, fold),
             label=f"{stage}, fold {fold + 1} of {len(self.folds)}",
             log_dir=self.run.tensorboard(fold, stage),
             make_probe=(lambda: self._probe(objective, fold)) if stage == stages.JOINT else None,
@@ -174,8 +171,30 @@ class BrainMriStudy:
 
     def loader(self, stage: str, fold: int) -> EpochLoader:
         """The stage's training batches."""
+        return self._loader(self.parameters, stage, fold, self._seed(stage, fold))
+
+    def _loader(self, parameters: BrainMriParameters, stage: str, fold: int, seed: int) -> EpochLoader:
         train = self.split.folds[fold].train
-        return training_loader(self.parameters, self.dataset, train, stage, self._seed(stage, fold))
+        return training_loader(parameters, self.dataset, train, stage, seed, self.collate)
+
+    def batches(self, fold: int, part: str) -> Iterator[Batch]:
+        """Batches of ``train``, ``validation`` or ``test`` of a fold, in order, without augmentation."""
+        ids = getattr(self.split.folds[fold], part)
+        return in_order(self.dataset, ids, EVALUATION_BATCH, self.collate)
+
+    def validate(self, model: nn.Module, stage: str, fold: int) -> dict[str, float]:
+        """Scores of a model on the validation part; see ``validation_scores``."""
+        return validation_scores(
+            model,
+            self.batches(fold, "validation"),
+            classifies=stage in stages.CLASSIFIES,
+            device=self.fabric.device,
+            autocast=self.fabric.autocast,
+        )
+
+    def card(self, stage: str, fold: int) -> str:
+        """The model card of a checkpoint."""
+        return model_card(stage, fold, self.parameters, self.dataset.table, self.split)
 
     def objective(self, tasks: Sequence[str]) -> BrainMriObjective:
         """The losses of some tasks, unweighted."""
@@ -186,10 +205,10 @@ class BrainMriStudy:
     def _probe(self, objective: BrainMriObjective, fold: int) -> GradientProbe:
         """Fixed batches, drawn as the joint stage draws them but without augmentation."""
         p = self.parameters.model_copy(update={"augment": False, "workers": 0})
-        train, seed = self.split.folds[fold].train, self._seed("probe", fold)
-        batches = training_loader(p, self.dataset, train, stages.JOINT, seed).batches(0)
+        batches = self._loader(p, stages.JOINT, fold, self._seed("probe", fold)).batches(0)
         chosen = [self.fabric.to_device(batch) for batch in islice(batches, p.probe_batches)]
-        return GradientProbe(objective, chosen, {"classification": p.lambda_cls}, block_of=_encoder_level)
+        weights = self.settings(stages.JOINT, fold).task_weights
+        return GradientProbe(objective, chosen, weights, block_of=_encoder_level)
 
     def _reference_epochs(self, fold: int) -> int:
         """So many that the reference makes as many steps as warm-up and joint stage together."""
@@ -215,7 +234,7 @@ class BrainMriStudy:
             raise MissingArtefactError(
                 f"{folder} was trained with other parameters, data or code: run notebook {notebook} first"
             )
-        kind = SegmentationReference if stage == stages.REFERENCE else MultiTaskModel
+        kind = SegmentationReference if stage == stages.REFERENCE else self.network
         return self._laid_out(load_model(kind, folder / "best"))
 
     def _laid_out(self, model: nn.Module) -> nn.Module:
