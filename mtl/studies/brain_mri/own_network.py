@@ -25,7 +25,7 @@ from mtl.training.stage_result import StageResult
 def new_network(study: BrainMriStudy, model_class: type[MultiTaskModel] = MultiTaskModel) -> MultiTaskModel:
     """A network with random weights of the study's seed and size; the same call gives the same weights.
 
-    In the plain memory layout, whatever ``channels_last`` says: gradients of strided 1x1 convolutions with few
+    In the plain memory layout whatever ``channels_last`` says: gradients of strided 1x1 convolutions of few
     channels crash torch 2.13 on a CPU in that layout, and a backbone of one's own may have such.
     """
     p = study.parameters
