@@ -57,9 +57,9 @@ class ResNetEncoder(nn.Module):
 class ResNetModel(MultiTaskModel):
     """``MultiTaskModel`` on a :class:`ResNetEncoder`; ``depth`` up to 3."""
 
-    def make_encoder(self, in_channels: int, base_filters: int, depth: int) -> nn.Module:
-        """The residual network."""
-        return ResNetEncoder(in_channels, base_filters, depth)
+    def make_encoder(self, *sizes: int) -> ResNetEncoder:
+        """``sizes``: in_channels, base_filters, depth."""
+        return ResNetEncoder(*sizes)
 
 
 @torch.no_grad()

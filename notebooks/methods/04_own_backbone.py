@@ -314,6 +314,7 @@ show_table(
 
 # %% [markdown]
 # ## Limitations
+# - A handful of test patients have a mask: an interval from so few is too narrow, and a verdict on it says little.
 # - One learning rate for all: tuned for none of them, and what suits one encoder may starve another.
 # - Few steps: what is slower to start is not what is worse in the end.
 # - The pretrained encoder has seen more patients and more steps. Against that, only a network with as many would tell.
