@@ -305,7 +305,8 @@ Markdown(
     f"```shell\nmtl data check {place}\n"
     f"mtl preflight brain_mri --params {shown_file}\n"
     f"mtl run brain_mri --params {shown_file}\n"
-    "mtl predict brain_mri NEW_SLICES --checkpoint outputs/brain_mri/own/checkpoints/fold_0/joint/best\n```"
+    "mtl predict brain_mri NEW_SLICES \\\n"
+    "    --checkpoint outputs/brain_mri/own/checkpoints/fold_0/joint/best\n```"
 )
 
 # %% [markdown]
