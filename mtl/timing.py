@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from mtl.errors import ParameterError
 
@@ -52,9 +53,11 @@ def measure(
     """Time all cases round by round, in turn; one row per case.
 
     Returns:
-        ``{id, workload, peer, peer_s, ours_s, ratio, goal, correct, difference, control}``. ``control`` is
-        the ratio of our side with itself: outside 0.9 to 1.1 the machine was too noisy for the row to be
-        believed. Where the gate failed ``correct`` is false, ``difference`` says how, and there are no times.
+        ``{id, workload, peer, peer_s, ours_s, peer_gflop, ours_gflop, ratio, goal, correct, difference,
+        control}``. ``control`` is the ratio of our side with itself: outside 0.9 to 1.1 the machine was too
+        noisy for the row to be believed. ``*_gflop`` are the operations of one call: with the times and
+        `machine_limits` they tell how much faster a side could still become. Where the gate failed
+        ``correct`` is false, ``difference`` says how, and there are no times.
 
     Raises:
         ParameterError: fewer than seven rounds.
@@ -65,6 +68,7 @@ def measure(
         )
     gates = [_gate(case) for case in cases]
     passed = [case for case, (correct, _) in zip(cases, gates, strict=True) if correct]
+    work = {id(case): {"peer_gflop": gflop(case.theirs), "ours_gflop": gflop(case.ours)} for case in passed}
     for case in passed:
         for _ in range(warm_up):
             case.theirs(), case.ours()
@@ -74,7 +78,7 @@ def measure(
             seconds[id(case)].append((timed(case.theirs), timed(case.ours), timed(case.ours)))
         on_round(done + 1, rounds)
     return [
-        _row(case, correct, difference, seconds.get(id(case), []))
+        _row(case, correct, difference, seconds.get(id(case), [])) | work.get(id(case), {})
         for case, (correct, difference) in zip(cases, gates, strict=True)
     ]
 
@@ -88,18 +92,30 @@ def timed(function: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
+def gflop(function: Callable[[], Any]) -> float:
+    """Operations (10^9; a product and a sum are two) in the products and convolutions of one call."""
+    with FlopCounterMode(display=False) as counter:
+        function()
+    return counter.get_total_flops() / 1e9
+
+
 def machine_limits() -> dict[str, float]:
     """What this machine can do now: GB/s of a large copy (both ways counted), GFLOP/s of a matrix product."""
     large = torch.zeros(64 * 2**20 // 4)
     target = torch.empty_like(large)
-    left, right = torch.randn(1024, 1024), torch.randn(1024, 1024)
     copy = statistics.median(timed(lambda: target.copy_(large)) for _ in range(MIN_ROUNDS))
-    product = statistics.median(timed(lambda: left @ right) for _ in range(MIN_ROUNDS))
     return {
         "copy_gb_per_s": round(2 * large.numel() * 4 / copy / 1e9, 1),
-        "product_gflop_per_s": round(2 * 1024**3 / product / 1e9, 1),
+        "product_gflop_per_s": _product_rate(torch.float32),
+        "bfloat16_product_gflop_per_s": _product_rate(torch.bfloat16),
         "threads": torch.get_num_threads(),
     }
+
+
+def _product_rate(dtype: torch.dtype, side: int = 2048) -> float:
+    left, right = torch.randn(side, side).to(dtype), torch.randn(side, side).to(dtype)
+    seconds = statistics.median(timed(lambda: left @ right) for _ in range(MIN_ROUNDS))
+    return round(2 * side**3 / seconds / 1e9, 1)
 
 
 def _gate(case: Case) -> tuple[bool, str]:
@@ -111,7 +127,8 @@ def _gate(case: Case) -> tuple[bool, str]:
 
 def _row(case: Case, correct: bool, difference: str, seconds: Sequence[tuple[float, ...]]) -> dict[str, Any]:
     row: dict[str, Any] = {"id": case.id, "workload": case.workload, "peer": case.peer}
-    row |= {"peer_s": None, "ours_s": None, "ratio": None, "goal": case.goal or None}
+    row |= dict.fromkeys(("peer_s", "ours_s", "peer_gflop", "ours_gflop", "ratio"))
+    row |= {"goal": case.goal or None}
     row |= {"correct": correct, "difference": difference, "control": None}
     if seconds:
         peer, ours, again = (statistics.median(column) for column in zip(*seconds, strict=True))

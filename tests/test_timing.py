@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
+import torch
 
 from mtl.errors import ParameterError
-from mtl.timing import Case, machine_limits, measure
+from mtl.timing import Case, gflop, machine_limits, measure
 
 
 def case(gate=lambda: "equal", calls: list[str] | None = None) -> Case:
@@ -26,9 +27,10 @@ def case(gate=lambda: "equal", calls: list[str] | None = None) -> Case:
 def test_sides_are_interleaved_and_the_ratio_is_peer_over_ours():
     calls: list[str] = []
     (row,) = measure([case(calls=calls)], rounds=7, warm_up=1)
-    assert calls == ["theirs", "ours"] + ["theirs", "ours", "ours"] * 7
+    assert calls == ["theirs", "ours"] * 2 + ["theirs", "ours", "ours"] * 7  # counted, warm, timed
     assert row["ratio"] == pytest.approx(row["peer_s"] / row["ours_s"]) and row["ratio"] > 1
     assert row["correct"] and row["difference"] == "equal" and row["control"] > 0
+    assert row["ours_gflop"] == row["peer_gflop"] == 0
 
 
 def test_a_failed_gate_gives_no_number_and_is_not_timed():
@@ -48,3 +50,12 @@ def test_too_few_rounds_are_refused():
 
 def test_machine_limits_are_positive():
     assert all(value > 0 for value in machine_limits().values())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_operations_of_a_convolution_forward_and_backward(dtype):
+    layer = torch.nn.Conv2d(3, 5, kernel_size=3, padding=1, dtype=dtype)
+    image = torch.zeros(2, 3, 16, 16, dtype=dtype, requires_grad=True)
+    forward = 2 * (2 * 5 * 16 * 16) * (3 * 3 * 3)  # a product and a sum per output and tap
+    assert gflop(torch.inference_mode()(lambda: layer(image.detach()))) == pytest.approx(forward / 1e9)
+    assert gflop(lambda: layer(image).sum().backward()) == pytest.approx(3 * forward / 1e9)

@@ -30,7 +30,7 @@ def bench(
         raise ParameterError(f"unknown study {study!r}: there is brain_mri")
     ids = chosen_ids(only, IDS)
     restart_tuned(sys.argv[1:])
-    typer.echo(table_text(bench_brain_mri(ids, checkpoint, rounds, json)["rows"]))
+    typer.echo(table_text(bench_brain_mri(ids, checkpoint, rounds, json)))
 
 
 def restart_tuned(arguments: Sequence[str]) -> None:
@@ -72,10 +72,10 @@ def bench_brain_mri(ids: Sequence[str], checkpoint: str, rounds: int, file: Path
     return record
 
 
-def table_text(rows: Sequence[Mapping[str, Any]]) -> str:
+def table_text(record: Mapping[str, Any]) -> str:
     """One block per row: what was compared, both times, the ratio beside its goal, and how exact it is."""
     lines = []
-    for row in rows:
+    for row in record["rows"]:
         lines.append(f"{row['id']}  {row['workload']}  against  {row['peer']}")
         if row["ratio"] is None:
             lines.append(f"    no number: {row['difference']}")
@@ -83,5 +83,13 @@ def table_text(rows: Sequence[Mapping[str, Any]]) -> str:
         goal = f" (goal {row['goal']:.2f})" if row["goal"] else ""
         times = f"{1000 * row['peer_s']:.1f} ms / {1000 * row['ours_s']:.1f} ms"
         lines.append(f"    {times} = {row['ratio']:.2f}x{goal}; the same twice {row['control']:.2f}")
+        if row.get("ours_gflop"):
+            rates = [row[f"{side}_gflop"] / row[f"{side}_s"] for side in ("peer", "ours")]
+            lines.append(f"    {rates[0]:.0f} GFLOP/s / {rates[1]:.0f} GFLOP/s")
         lines.append(f"    {row['difference']}")
+    limits = record["limits"]
+    lines.append(
+        f"this machine's matrix products: {limits['product_gflop_per_s']:.0f} GFLOP/s in float32, "
+        f"{limits['bfloat16_product_gflop_per_s']:.0f} in bfloat16"
+    )
     return "\n".join(lines)
