@@ -86,9 +86,9 @@ def feature_shapes(encoder: nn.Module, in_channels: int = 1, size: int = 64) -> 
         )
     stride = getattr(encoder, "stride", 1)
     for level, (feature, width) in enumerate(zip(features, channels, strict=True)):
-        side = size // stride // 2**level
-        found, expected = tuple(feature.shape[1:]), (width, side, side)
-        if found != expected:
+        down, up = size // (stride * 2**level), -(-size // (stride * 2**level))  # rounded as poolings round
+        found, expected = tuple(feature.shape[1:]), (width, down, down)
+        if found not in (expected, (width, up, up)):
             raise ParameterError(
                 f"level {level} of the encoder has shape {found}; {expected} is expected for an image of "
                 f"{size} pixels, channels={list(channels)} and stride={stride}"

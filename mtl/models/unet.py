@@ -94,7 +94,7 @@ class UNetDecoder(nn.Module):
         self.stride = stride
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """``[x_0, ..., bottleneck]`` to logits ``(B, out_channels, H, W)`` of the image's size, any size."""
+        """``[x_0, ..., bottleneck]`` to ``(B, out_channels, H, W)``, ``stride`` times as large as ``x_0``."""
         *skips, x = features
         for level, skip in zip(self.levels, reversed(skips), strict=True):
             x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)

@@ -91,18 +91,29 @@ def study_notebooks(study: str) -> list[Path]:
 
 
 def data_fingerprint(parameters: StudyParameters) -> str:
-    """Hash of names, sizes and times of the files below the data root, and of a given split file."""
+    """Hash of a given split file, and of names, sizes and times of the files of data root and weights.
+
+    Raises:
+        DataError: ``data_root`` is not a folder, or ``pretrained`` is not there.
+    """
     given = getattr(parameters, "split_file", "")
     split = project_path(given).read_text() if given and project_path(given).is_file() else ""
-    root = getattr(parameters, "data_root", "")
-    if not root:
-        return sha256_of(split)
-    folder = project_path(root)
-    if not folder.is_dir():
-        raise DataError(f"parameter 'data_root': {folder} is not a folder; expected the data sets' folder")
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    stats = [(path.relative_to(folder).as_posix(), path.stat()) for path in files]
-    return sha256_of(split, *(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats))
+    root, weights = getattr(parameters, "data_root", ""), getattr(parameters, "pretrained", "")
+    if root and not project_path(root).is_dir():
+        found = project_path(root)
+        raise DataError(f"parameter 'data_root': {found} is not a folder; expected the data sets' folder")
+    if weights and not project_path(weights).exists():
+        found = project_path(weights)
+        raise DataError(f"parameter 'pretrained': there is no {found}; expected a model folder or a file")
+    return sha256_of(split, *(line for place in (root, weights) if place for line in _file_lines(place)))
+
+
+def _file_lines(place: str) -> list[str]:
+    """Name, size and time of a file, or of all files of a folder."""
+    path = project_path(place)
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    stats = [(file.relative_to(path).as_posix(), file.stat()) for file in files]
+    return [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
 
 
 def expected_seconds(file: Path) -> dict[str, float]:

@@ -9,7 +9,8 @@ from mtl.files import sha256_of
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _TRAINS = ("datasets", "targets", "models", "losses", "training", "studies")
-#: Modules of ``studies`` that only look at what was trained: a change of theirs makes no weights stale.
+#: Modules of ``studies`` that only look at what was trained, or make parameters, which are told of anyway:
+#: a change of theirs makes no weights stale.
 _SHOWS_ONLY = (
     "published.py",
     "model_card.py",
@@ -23,6 +24,8 @@ _SHOWS_ONLY = (
     "benchmarks.py",
     "inference_benchmarks.py",
     "training_benchmarks.py",
+    "parameter_file.py",
+    "methods.py",
 )
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
+from mtl.files import sha256_of
 from mtl.studies.brain_mri.parameters import BalancerName, BrainMriParameters
 from mtl.studies.parameters import StudyParameters
 
@@ -32,7 +33,7 @@ class MethodsParameters(StudyParameters):
         "outputs/sweeps/smoke", description="folder of a sweep (mtl sweep writes it)"
     )
     # 02 to 04: data
-    data_root: str = Field("", description="folder with one's own data; empty: made data")
+    data_root: str = Field("", description="folder with one's own data; empty: made data (03: always)")
     image_size: int = Field(48, ge=16, le=1024, multiple_of=2, description="pixels along a side")
     phantom_patients: int = Field(120, ge=8, description="made patients, over both scanners")
     phantom_slices: int = Field(2, ge=1, description="slices per made patient")
@@ -58,6 +59,12 @@ class MethodsParameters(StudyParameters):
     n_bootstrap: int = Field(1000, ge=100, description="bootstrap resamples of every interval")
     dice_margin: float = Field(0.02, gt=0, lt=1, description="non-inferiority margin of Dice")
     auc_margin: float = Field(0.05, gt=0, lt=1, description="non-inferiority margin of ROC-AUC")
+
+    def inner_run(self, name: str) -> str:
+        """Name of a run inside this one; other data or another seed have another, with its own split."""
+        data = (self.data_root, self.phantom_patients, self.phantom_slices, self.phantom_rho)
+        told = (*data, self.own_task_patients, self.seed)
+        return f"{name}_{sha256_of(*map(str, told))[:8]}"
 
     def for_brain_mri(self, **changes: Any) -> BrainMriParameters:
         """The brain_mri study's parameters with these values, its run inside this run's folder.

@@ -58,6 +58,7 @@ from mtl.reporting.figures import image_grid, show_figure, use_report_style
 from mtl.reporting.figures_brain_mri import slice_grid
 from mtl.reporting.figures_results import forest_plot, training_curves
 from mtl.reporting.metrics_file import write_metrics
+from mtl.studies.brain_mri.data import require_filled_masks
 from mtl.studies.brain_mri.forecast import forecast
 from mtl.studies.brain_mri.parameters import BrainMriParameters
 from mtl.studies.brain_mri.predictions import (
@@ -173,8 +174,10 @@ except ParameterError as error:
 # before a night of training than after it.
 
 # %%
-in_this_run = {"output_root": chosen.output_root}
+in_this_run = {"output_root": chosen.output_root, "run": parameters.inner_run("own")}
 study = BrainMriStudy(BrainMriParameters.from_yaml(own_file, in_this_run))
+require_filled_masks(study.dataset, study.split)
+place = f"runs/brain_mri/{study.parameters.run}"
 cost = forecast(study)
 rows = pd.DataFrame(cost["stages"]).assign(seconds=lambda t: 60 * t["minutes"])
 show_table(
@@ -218,7 +221,7 @@ joint = joint.rename(columns={"val/dice": "validation Dice", "val/roc_auc": "val
 show_figure(
     training_curves(joint, ["validation Dice", "validation ROC-AUC"]),
     alt="Validation Dice and ROC-AUC over the epochs of the joint stage.",
-    source="runs/brain_mri/own/checkpoints/fold_0/joint/history.parquet",
+    source=f"{place}/checkpoints/fold_0/joint/history.parquet",
 )
 
 # %% [markdown]
@@ -244,7 +247,7 @@ wanted = {
 kept = {stage: classified[stage] for stage in ("joint", "histogram", "source_only")}
 show_table(
     pd.DataFrame(readable_rows(kept, wanted)),
-    source="runs/brain_mri/own/predictions/*.parquet",
+    source=f"{place}/predictions/*.parquet",
     caption="Classification on the test part",
     index=False,
 )
@@ -257,7 +260,7 @@ segmented = by_stage_and_source(segmentation_table(predictions, **settings))
 masks = {"dice_nonempty": "Dice", "hd95": "HD95 (px)", "empty_falsely_marked": "empty falsely marked"}
 show_table(
     pd.DataFrame(readable_rows(segmented, masks)),
-    source="runs/brain_mri/own/predictions/*.parquet",
+    source=f"{place}/predictions/*.parquet",
     caption="Segmentation on the test part",
     index=False,
 )
@@ -269,7 +272,7 @@ show_table(
 # %%
 rung = table_alarms(classification[classification["stage"] == "joint"], predictions)
 if len(rung):
-    display(show_table(rung, source="runs/brain_mri/own/predictions/joint.parquet", index=False))
+    display(show_table(rung, source=f"{place}/predictions/joint.parquet", index=False))
 else:
     print("no alarm")
 
@@ -291,7 +294,7 @@ titles = [
 show_figure(
     image_grid(images, titles=titles, overlays=[one.mask for one in found]),
     alt="Test slices with tumour probability and predicted outline.",
-    source="runs/brain_mri/own/checkpoints/fold_0/joint/best",
+    source=f"{place}/checkpoints/fold_0/joint/best",
 )
 
 # %% [markdown]
@@ -300,9 +303,9 @@ show_figure(
 # `NEW_SLICES` is a folder of pictures, `.npz` or NIfTI. Deleting `image_size`, `base_filters` and the epochs from the file gives the study's own sizes back.
 
 # %%
-shown_file, place = inside_project(own_file), inside_project(folder)
+shown_file, shown_folder = inside_project(own_file), inside_project(folder)
 Markdown(
-    f"```shell\nmtl data check {place}\n"
+    f"```shell\nmtl data check {shown_folder}\n"
     f"mtl preflight brain_mri --params {shown_file}\n"
     f"mtl run brain_mri --params {shown_file}\n"
     "mtl predict brain_mri NEW_SLICES \\\n"
@@ -311,7 +314,7 @@ Markdown(
 
 # %% [markdown]
 # ## Limitations
-# - The warm-up learns from masks: a folder without any filled mask is refused there, by name.
+# - The warm-up learns from masks: where a part of the split has no filled one, the notebook stops and says so.
 # - Where there are no patient ids, slices of one person may stand on both sides of the split.
 # - A source that has nearly all of the tumours lets a network read the class off the source; notebook
 #   `06_source_shortcut` of the study looks for that.
@@ -329,7 +332,7 @@ record_provenance(parameters, study.data_fingerprint)
 sources = [name for name in classified["joint"] if name != "pooled"]
 pooled = classified["joint"]["pooled"]
 section = {
-    "folder": place,
+    "folder": shown_folder,
     "data_sets": len(report.parts),
     "slices": len(study.dataset.table),
     "errors": int((first_look.findings_table()["severity"] == "error").sum()),

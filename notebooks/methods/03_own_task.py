@@ -89,7 +89,8 @@ use_report_style()
 # $$ \hat y = \log \Bigl( \frac{100}{hw} \sum_p \sigma(w^\top x_p + b) \Bigr). $$
 #
 # Head, target, loss and metric are all that has to be written. A head may look at every level of the encoder, not
-# only at the last; a target may be a map of any shape, too. These are all of its lines.
+# only at the last; a target may be a map, too, whose error is then averaged over the map: one figure per case. These
+# are all of its lines.
 
 
 # %% tags=["own-code"]
@@ -138,12 +139,11 @@ margins = {"dice_nonempty": parameters.dice_margin, "roc_auc": parameters.auc_ma
 margins["roc_auc_within_source"] = parameters.auc_margin
 pairs = {}
 for number in range(first, first + parameters.own_task_seeds):
-    two = BrainMriStudy(
-        parameters.for_brain_mri(run=f"two_tasks_seed_{number}", **changes | {"seed": number})
-    )
+    two_run, three_run = (parameters.inner_run(f"{n}_tasks_seed_{number}") for n in ("two", "three"))
+    two = BrainMriStudy(parameters.for_brain_mri(run=two_run, **changes | {"seed": number}))
     if pairs:
         two.dataset = pairs[first][0].dataset
-    pairs[number] = (two, OwnTaskStudy.beside(two, size, f"three_tasks_seed_{number}"))
+    pairs[number] = (two, OwnTaskStudy.beside(two, size, three_run))
 two, three = pairs[first]
 place = f"runs/brain_mri/{three.parameters.run}"
 
@@ -436,7 +436,8 @@ show_table(
 # - Made pictures and small, briefly trained networks: this shows how it is done, not what sizes of tumours teach.
 # - The new task knows nothing that the masks do not say: a task with labels of its own may help more, or hurt more.
 # - Its weight is one and was not tuned; a balancer may weigh otherwise.
-# - One split; only slices of the source with masks are scored for the new task.
+# - One split; only slices of the source with masks are scored for the new task. The data here are always made;
+#   `OwnTaskStudy` itself takes the parameters of any run of `brain_mri`.
 #
 # The answer would be wrong if the head did no better than the mean on another split, or if the differences changed
 # sign from seed to seed.

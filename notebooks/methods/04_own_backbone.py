@@ -63,6 +63,7 @@ from mtl.reporting.figures import show_figure, use_report_style
 from mtl.reporting.figures_results import forest_plot, lines_over_steps
 from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.brain_mri.comparisons import difference
+from mtl.studies.brain_mri.data import require_filled_masks
 from mtl.studies.brain_mri.own_network import new_network, predict_network, train_network, weights_hash
 from mtl.studies.brain_mri.study import BrainMriStudy
 from mtl.studies.parameters import project_path
@@ -81,9 +82,10 @@ settings = {
     "joint_heads_lr": parameters.learning_rate,
     "masked_ratio": 0.5,
 }
-study = BrainMriStudy(
-    parameters.for_brain_mri(run="own_backbone", data_root=parameters.data_root, **settings)
-)
+name = parameters.inner_run("own_backbone")
+study = BrainMriStudy(parameters.for_brain_mri(run=name, data_root=parameters.data_root, **settings))
+require_filled_masks(study.dataset, study.split)
+place = f"runs/brain_mri/{name}"
 parts = {part: study.rows(0, part) for part in ("train", "validation", "test")}
 show_table(
     pd.DataFrame(
@@ -97,7 +99,7 @@ show_table(
             for part, rows in parts.items()
         }
     ).T.rename_axis("part"),
-    source="runs/brain_mri/own_backbone/split.json",
+    source=f"{place}/split.json",
     caption="The frozen split",
 )
 
@@ -157,7 +159,7 @@ checkpoint = project_path(parameters.pretrained) if parameters.pretrained else N
 if checkpoint is None:
     elsewhere = BrainMriStudy(
         parameters.for_brain_mri(
-            run="pretraining",
+            run=parameters.inner_run("pretraining"),
             data_seed=parameters.seed + 1_000,
             warm_up_epochs=parameters.pretraining_epochs,
             warm_up_lr=parameters.learning_rate,
@@ -214,7 +216,7 @@ show_table(
             for name, result in results.items()
         ]
     ),
-    source="runs/brain_mri/own_backbone/checkpoints/fold_0/*/stage.json",
+    source=f"{place}/checkpoints/fold_0/*/stage.json",
     caption="What was trained",
     index=False,
 )
@@ -229,7 +231,7 @@ scores = history[history["key"] == "val/dice_and_balanced_accuracy"]
 show_figure(
     lines_over_steps(scores, "value", "network", x="epoch", ylabel="(Dice + balanced accuracy) / 2"),
     alt="Validation score over epochs, one line per network.",
-    source="runs/brain_mri/own_backbone/checkpoints/fold_0/*/history.parquet",
+    source=f"{place}/checkpoints/fold_0/*/history.parquet",
 )
 
 # %% [markdown]
@@ -261,7 +263,7 @@ together = {
 wanted = {"dice_nonempty": "Dice", "roc_auc": "ROC-AUC", "balanced_accuracy": "balanced accuracy"}
 show_table(
     pd.DataFrame(readable_rows(together, wanted)).rename(columns={"stage": "network"}),
-    source="runs/brain_mri/own_backbone/predictions/*.parquet",
+    source=f"{place}/predictions/*.parquet",
     caption="Test part",
     index=False,
 )
@@ -271,7 +273,7 @@ show_table(
 # Each network minus the original, on the same cases. The margins were fixed beforehand. `detectable` is the smallest
 # difference that a test set like this would show; p values are corrected over the table (Holm). The last column reads
 # the interval and is about *these trained networks*. Whether the encoder or the weights help **as such** is a question
-# about training again, and one seed has no verdict on it (`mtl sweep` trains more).
+# about training again, and one seed has no verdict on it.
 
 # %%
 metrics = {"dice_nonempty": "Dice", "roc_auc": "ROC-AUC"}
@@ -296,7 +298,7 @@ rows = [
 ]
 show_table(
     pd.DataFrame(rows),
-    source="runs/brain_mri/own_backbone/predictions/*.parquet",
+    source=f"{place}/predictions/*.parquet",
     caption="Paired differences",
     index=False,
 )
@@ -318,7 +320,8 @@ show_table(
 # - One learning rate for all: tuned for none of them, and what suits one encoder may starve another.
 # - Few steps: what is slower to start is not what is worse in the end.
 # - The pretrained encoder has seen more patients and more steps. Against that, only a network with as many would tell.
-# - One seed and one split; made data, unless `data_root` says otherwise.
+# - One seed and one split; made data, unless `data_root` says otherwise. Another `seed` draws other made patients
+#   and another split, too.
 #
 # The answer below would be wrong if training again with other seeds turned the order round; with a run of this size
 # that is to be expected.

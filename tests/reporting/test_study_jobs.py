@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mtl.errors import DataError
 from mtl.reporting import preflight
 from mtl.reporting.status import NotebookJob
 from mtl.reporting.study_jobs import notebook_jobs, study_notebooks
@@ -38,3 +39,15 @@ def test_only_studies_with_a_forecast_are_looked_at(monkeypatch, study, looked_a
     monkeypatch.setattr(preflight, "preflight_text", lambda found: f"forecast of {found}")
     job = NotebookJob(study=study, name="x", notebook=Path("x.ipynb"), parameters={}, run_directory=Path("x"))
     assert list(preflight.long_runs([job], "mine.yaml", {})) == [f"forecast of {study}"] * looked_at
+
+
+def test_other_weights_behind_the_same_name_make_a_notebook_stale(tmp_path):
+    weights = tmp_path / "weights.pth"
+    given = {"output_root": str(tmp_path), "pretrained": str(weights)}
+    with pytest.raises(DataError, match="'pretrained': there is no .*weights.pth"):
+        notebook_jobs("methods", "smoke", given)
+    found = []
+    for content in ("one", "another"):
+        weights.write_text(content)
+        found.append([job.fingerprint for job in notebook_jobs("methods", "smoke", given)])
+    assert found[0] != found[1]

@@ -9,11 +9,13 @@ import torch
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from mtl.datasets.brain_mri import collate
+from mtl.errors import DataError
 from mtl.losses.brain_mri import MultiTaskLoss
 from mtl.models.brain_mri import MultiTaskModel
 from mtl.studies import parameters_class
 from mtl.studies.brain_mri import stages
 from mtl.studies.brain_mri.comparisons import difference
+from mtl.studies.brain_mri.data import require_filled_masks
 from mtl.studies.brain_mri.objective import BrainMriObjective
 from mtl.studies.brain_mri.predict import predict_cases, validation_scores
 from mtl.studies.brain_mri.predictions import read_predictions
@@ -191,3 +193,13 @@ def test_one_seed_reads_an_interval_but_gives_no_verdict_on_sharing():
     found = difference(pd.DataFrame([row]), "dice_nonempty", "warm_up", "joint")
     assert (found["value"], found["verdict"]) == (0.05, "positive")
     assert found["over_seeds"] == {"seeds": 1, "verdict": "no verdict"}
+
+
+def test_a_part_without_a_filled_mask_is_named(tmp_path):
+    small = {"phantom_patients": 16, "phantom_slices": 1, "image_size": 32, "phantom_duplicates": 0.0}
+    study = BrainMriStudy(parameters_class("brain_mri")(output_root=str(tmp_path), **small))
+    require_filled_masks(study.dataset, study.split)
+    test = study.dataset.table["id"].isin(study.split.folds[0].test)
+    study.dataset.table["has_mask"] &= ~test
+    with pytest.raises(DataError, match="the test part of the split has no slice with a filled tumour mask"):
+        require_filled_masks(study.dataset, study.split)

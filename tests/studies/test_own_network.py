@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from mtl.inference.brain_mri import MultiTaskPredictor
+from mtl.inference.brain_mri.calibration import Calibration
 from mtl.model_folder import load_model
 from mtl.models.backbones import ResNetModel
 from mtl.models.brain_mri import MultiTaskModel
@@ -42,6 +44,11 @@ def test_an_own_backbone_trains_is_found_again_and_predicts_the_frozen_cases(stu
     assert sorted(table["id"]) == sorted(study.split.folds[0].test)
     assert set(table["test_hash"]) == {study.split.test_hash}
     assert set(table["stage"]) == {"residual"} and table["threshold"].notna().all()
+    stored = Calibration.of(result.folder / "best")
+    chosen = MultiTaskPredictor(result.folder / "best", model_class=ResNetModel)
+    assert (result.folder / "best" / "calibration.json").is_file()
+    assert chosen.classification_threshold == stored.classification_threshold
+    assert chosen.temperature == stored.temperature
     repeated = new_network(study, ResNetModel)
     assert train_network(study, "residual", repeated).seconds == result.seconds  # taken from its folder
     assert weights_hash(repeated) == weights_hash(model)
@@ -60,3 +67,19 @@ def test_another_start_is_trained_anew(study):
         other.encoder.levels[0][0].weight.mul_(0.5)
     second = train_network(study, "start", other)
     assert first.seconds != second.seconds
+
+
+def test_a_changed_forward_with_the_same_weights_is_trained_anew(study):
+    class Changed(ResNetModel):
+        def forward(self, x, do_seg=True, do_cls=True, do_added=True):
+            return super().forward(0.5 * x, do_seg, do_cls, do_added)
+
+    class Plain(ResNetModel):
+        pass
+
+    Changed.__module__ = Plain.__module__ = __name__
+    Changed.__qualname__ = Plain.__qualname__ = "Mine"
+    plain, changed = new_network(study, Plain), new_network(study, Changed)
+    assert weights_hash(plain) == weights_hash(changed)
+    first = train_network(study, "mine", plain)
+    assert train_network(study, "mine", changed).seconds != first.seconds

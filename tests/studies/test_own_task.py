@@ -148,6 +148,17 @@ def test_what_does_not_fit_together_is_refused(changes, said):
         replace(AREA, **changes)
 
 
+def test_errors_and_losses_of_another_shape_are_refused():
+    values = torch.zeros(3)
+    assert AREA.errors_of(values, values).shape == (3,) and AREA.loss_of(values, values).ndim == 0
+    with pytest.raises(DataError, match=r"task 'area': error gives shape \(\) for 3 cases"):
+        replace(AREA, error=F.l1_loss).errors_of(values, values)
+    with pytest.raises(DataError, match=r"error gives shape \(3, 1, 2, 2\) for 3 cases"):
+        AREA.errors_of(torch.zeros(3, 1, 2, 2), torch.zeros(3, 1, 2, 2))
+    with pytest.raises(DataError, match=r"task 'area': loss gives shape \(3,\); a scalar is expected"):
+        replace(AREA, loss=absolute_error).loss_of(values, values)
+
+
 def test_targets_that_cannot_be_learnt_from_are_refused(model, samples):
     with pytest.raises(DataError, match="task 'area': the target of a/0 is not finite"):
         replace(AREA, target=lambda s: float("nan")).collate(samples)
@@ -203,6 +214,16 @@ def test_data_start_weights_and_batches_are_those_of_the_two_task_study(two, thr
     drawn = [[batch["id"] for batch in study.loader("joint", 0).batches(1)] for study in (two, three)]
     assert drawn[0] == drawn[1]
     assert two.fingerprint("joint", 0) != three.fingerprint("joint", 0)
+
+
+def test_a_label_that_changes_outside_of_the_code_makes_the_weights_stale(two, three):
+    first = three.dataset.table["id"][0]
+    others = OwnTaskStudy.beside(two, AREA, "three")
+    assert others.fingerprint("joint", 0) == three.fingerprint("joint", 0)
+    corrected = replace(AREA, target=lambda s: 0.5 if s["id"] == first else AREA.target(s))
+    same_source = OwnTaskStudy.beside(two, AREA, "three")
+    same_source.collate = corrected.collate  # as if a table that the target is looked up in had another entry
+    assert same_source.fingerprint("joint", 0) != three.fingerprint("joint", 0)
 
 
 def test_earlier_stages_leave_the_added_head_alone_and_the_joint_stage_trains_it(three):

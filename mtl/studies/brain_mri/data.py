@@ -73,6 +73,17 @@ def open_split(parameters: BrainMriParameters, dataset: MultiSourceDataset, run:
     return split
 
 
+def require_filled_masks(dataset: MultiSourceDataset, split: FrozenSplit) -> None:
+    """Raises ``DataError`` where a part of the first fold has no filled mask to learn, choose or score by."""
+    filled = dataset.table.set_index("id").query("has_mask and cls == 1").index
+    for part in ("train", "validation", "test"):
+        if not filled.isin(getattr(split.folds[0], part)).any():
+            raise DataError(
+                f"the {part} part of the split has no slice with a filled tumour mask ({len(filled)} in all "
+                "data): outlines need at least one in each part; give more masks, or choose another seed"
+            )
+
+
 def training_loader(
     parameters: BrainMriParameters,
     dataset: MultiSourceDataset,

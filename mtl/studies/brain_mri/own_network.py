@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pandas as pd
 import torch
@@ -11,13 +12,13 @@ from torch import nn
 from mtl.files import sha256_of
 from mtl.model_folder import class_name
 from mtl.models.brain_mri import MultiTaskModel
-from mtl.studies.brain_mri.data import in_order
+from mtl.studies.brain_mri.calibration import calibrate
 from mtl.studies.brain_mri.model_card import model_card
-from mtl.studies.brain_mri.predict import validation_scores
 from mtl.studies.brain_mri.predictions import predict_with, threshold_of
 from mtl.studies.brain_mri.stages import JOINT, relevant_parameters
-from mtl.studies.brain_mri.study import EVALUATION_BATCH, BrainMriStudy
+from mtl.studies.brain_mri.study import BrainMriStudy
 from mtl.studies.code_fingerprint import training_code_fingerprint
+from mtl.studies.own_code import network_code_fingerprint
 from mtl.training.loop import StageTrainer
 from mtl.training.stage_result import StageResult
 
@@ -28,15 +29,8 @@ def new_network(study: BrainMriStudy, model_class: type[MultiTaskModel] = MultiT
     In the plain memory layout whatever ``channels_last`` says: gradients of strided 1x1 convolutions of few
     channels crash torch 2.13 on a CPU in that layout, and a backbone of one's own may have such.
     """
-    p = study.parameters
-    torch.manual_seed(p.seed)
-    return model_class(
-        base_filters=p.base_filters,
-        depth=p.depth,
-        dropout=p.dropout,
-        image_size=p.image_size,
-        normalisation=study.dataset.normalisation.to_dict(),
-    )
+    torch.manual_seed(study.parameters.seed)
+    return model_class(**study.network_arguments)
 
 
 def train_network(study: BrainMriStudy, name: str, model: nn.Module) -> StageResult:
@@ -53,18 +47,11 @@ def train_network(study: BrainMriStudy, name: str, model: nn.Module) -> StageRes
     """
     stage = study.settings(JOINT, 0)
 
-    def validate(model: nn.Module) -> dict[str, float]:
-        batches = in_order(study.dataset, study.split.folds[0].validation, EVALUATION_BATCH)
-        autocast = study.fabric.autocast
-        return validation_scores(
-            model, batches, classifies=True, device=study.fabric.device, autocast=autocast
-        )
-
-    start = (class_name(type(model)), weights_hash(model))
+    start = (class_name(type(model)), network_code_fingerprint(model), weights_hash(model))
     parameters = json.dumps(relevant_parameters(JOINT, study.parameters))
     return StageTrainer(
-        study.fabric, model, study.objective(stage.tasks), stage, study.loader(JOINT, 0), validate,
-        study.run.stage(0, name),
+        study.fabric, model, study.objective(stage.tasks), stage, study.loader(JOINT, 0),
+        partial(study.validate, stage=JOINT, fold=0), study.run.stage(0, name),
         context=(training_code_fingerprint(), study.data_fingerprint, study.split.hash, parameters, *start),
         card=model_card(name, 0, study.parameters, study.dataset.table, study.split),
         label=name,
@@ -73,9 +60,13 @@ def train_network(study: BrainMriStudy, name: str, model: nn.Module) -> StageRes
 
 
 def predict_network(study: BrainMriStudy, name: str, model: nn.Module) -> pd.DataFrame:
-    """Predictions on the frozen test part, with the threshold chosen on validation; saved under ``name``."""
+    """Predictions on the frozen test part, with the threshold chosen on validation; saved under ``name``.
+
+    Temperature and threshold for the predictor are put beside the checkpoint.
+    """
     parts = study.split.folds[0]
     validation = predict_with(study, model, name, parts.validation)
+    calibrate(study.run.stage(0, name) / "best", validation, study.split.hash)
     table = predict_with(study, model, name, parts.test).assign(threshold=threshold_of(validation))
     study.run.write_predictions(name, table)
     return table

@@ -7,25 +7,20 @@ Everything else (balancers, gradient diagnostics, checkpoints, comparisons) take
 
 from __future__ import annotations
 
-import contextlib
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mtl.datasets.brain_mri import collate
 from mtl.errors import DataError, ParameterError
-from mtl.files import sha256_of
 from mtl.losses.brain_mri import MultiTaskLoss
 from mtl.models.brain_mri import MultiTaskModel
 from mtl.studies.brain_mri.objective import TASKS, BrainMriObjective
+from mtl.studies.own_code import own_code_fingerprint
 from mtl.training.objective import Batch, TaskLosses
-
-#: Where base classes come from whose code is fixed, or has a fingerprint of its own.
-_PACKAGES = ("builtins", "torch", "huggingface_hub", "mtl")
 
 
 @dataclass(frozen=True)
@@ -68,9 +63,9 @@ class OwnTask:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the source of head, target and loss; what these look up elsewhere is not in it."""
-        written = [self.network.added_heads[self.name], self.network, self.target, self.loss]
-        return sha256_of(self.name, str(self.weight), *(_source_of(one) for one in written))
+        """Hash of network, target and loss (see ``mtl.studies.own_code``); ``error`` only scores."""
+        head = self.network.added_heads[self.name]
+        return own_code_fingerprint(self.name, self.weight, head, self.network, self.target, self.loss)
 
     def collate(self, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """The study's ``collate``, and what the n labelled samples of the batch have.
@@ -106,6 +101,25 @@ class OwnTask:
             )
         return predicted, target
 
+    def loss_of(self, predicted: Tensor, target: Tensor) -> Tensor:
+        """``loss``, a scalar. Raises ``DataError`` where it is none."""
+        found = self.loss(predicted, target)
+        if found.ndim:
+            raise DataError(
+                f"task {self.name!r}: loss gives shape {tuple(found.shape)}; a scalar is expected"
+            )
+        return found
+
+    def errors_of(self, predicted: Tensor, target: Tensor) -> Tensor:
+        """``error``, float64 ``(n,)``. Raises ``DataError`` where it is not one figure per case."""
+        found = torch.as_tensor(self.error(predicted, target)).double()
+        if found.shape != (len(target),):
+            raise DataError(
+                f"task {self.name!r}: error gives shape {tuple(found.shape)} for {len(target)} cases; "
+                "one figure per case is expected (a target that is a map has to be averaged over)"
+            )
+        return found
+
     def _target_of(self, sample: Mapping[str, Any]) -> Tensor | None:
         found = self.target(sample)
         if found is None:
@@ -137,24 +151,5 @@ class OwnTaskObjective(BrainMriObjective):
         """Losses of what the model gave for a batch of ``OwnTask.collate``."""
         found = super().losses(output, batch)
         if self.own.name in output:
-            found[self.own.name] = self.own.loss(*self.own.of_labelled(output, batch))
+            found[self.own.name] = self.own.loss_of(*self.own.of_labelled(output, batch))
         return found
-
-
-def _source_of(thing: Callable | type[nn.Module]) -> str:
-    """Source text of a function, or of a class's own functions and constants; of what has none, the name.
-
-    A class of a notebook has no file to be looked up in, but its functions remember their cells.
-    """
-    inside = [("", thing)]
-    if inspect.isclass(thing):
-        own = [one for one in thing.__mro__ if one.__module__.partition(".")[0] not in _PACKAGES]
-        inside = [item for one in own for item in vars(one).items()]
-    written = [getattr(thing, "__qualname__", repr(thing))]
-    for name, one in inside:
-        if isinstance(one, int | float | str | tuple) and not name.startswith("__"):
-            written.append(f"{name} = {one!r}")
-        elif callable(one):
-            with contextlib.suppress(OSError, TypeError):
-                written.append(inspect.getsource(one))
-    return "\n".join(written)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import pandas as pd
 import torch
@@ -12,10 +13,12 @@ from torch import Tensor, nn
 from mtl.errors import DataError
 from mtl.model_folder import class_name
 from mtl.studies.brain_mri import stages
+from mtl.studies.brain_mri.data import in_order
 from mtl.studies.brain_mri.objective import BrainMriObjective
 from mtl.studies.brain_mri.own_task import OwnTask, OwnTaskObjective
 from mtl.studies.brain_mri.parameters import BrainMriParameters
-from mtl.studies.brain_mri.study import BrainMriStudy
+from mtl.studies.brain_mri.study import EVALUATION_BATCH, BrainMriStudy
+from mtl.studies.own_code import own_code_fingerprint
 from mtl.training.objective import Batch
 from mtl.training.stages import Stage
 
@@ -77,7 +80,16 @@ class OwnTaskStudy(BrainMriStudy):
         )
 
     def _context(self, stage: str, fold: int) -> tuple[str, ...]:
-        return (*super()._context(stage, fold), self.task.fingerprint)
+        return (*super()._context(stage, fold), self.task.fingerprint, self._targets_fingerprint)
+
+    @cached_property
+    def _targets_fingerprint(self) -> str:
+        """Hash of every slice's target: what it is computed from may lie outside of the task's code."""
+        name, ids = self.task.name, self.dataset.table["id"]
+        batches = in_order(self.dataset, ids, EVALUATION_BATCH, self.collate)
+        return own_code_fingerprint(
+            *((batch["id"], batch[f"{name}_rows"], batch[f"{name}_target"]) for batch in batches)
+        )
 
     # ------------------------------------------------------------------ what the task can do
     @torch.inference_mode()
@@ -98,7 +110,7 @@ class OwnTaskStudy(BrainMriStudy):
 
     def _rows(self, predicted: Tensor, target: Tensor, batch: Batch) -> pd.DataFrame:
         rows = {"id": [batch["id"][row] for row in batch[f"{self.task.name}_rows"].tolist()]}
-        rows["error"] = self.task.error(predicted, target).double().numpy()
+        rows["error"] = self.task.errors_of(predicted, target).numpy()
         if target.ndim == 1:
             rows |= {"predicted": predicted.double().numpy(), "target": target.double().numpy()}
         return pd.DataFrame(rows)
@@ -137,5 +149,5 @@ class OwnTaskStudy(BrainMriStudy):
         for batch in self.batches(fold, "test"):
             target = batch[f"{self.task.name}_target"]
             if len(target):
-                found += self.task.error(mean.expand_as(target), target).tolist()
+                found += self.task.errors_of(mean.expand_as(target), target).tolist()
         return found

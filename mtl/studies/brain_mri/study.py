@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from itertools import islice
+from typing import Any
 
 import pandas as pd
 import torch
@@ -107,12 +108,18 @@ class BrainMriStudy:
 
     def untrained_model(self, stage: str = stages.WARM_UP) -> nn.Module:
         """The network of a stage as the parameters describe it, with random weights."""
-        p = self.parameters
-        arguments = {"image_size": p.image_size, "normalisation": self.dataset.normalisation.to_dict()}
+        arguments = self.network_arguments
         if stage == stages.REFERENCE:
-            return self._laid_out(SegmentationReference(base_filters=p.base_filters, **arguments))
-        arguments |= {"base_filters": p.base_filters, "depth": p.depth, "dropout": p.dropout}
+            known = {name: arguments[name] for name in ("base_filters", "image_size", "normalisation")}
+            return self._laid_out(SegmentationReference(**known))
         return self._laid_out(self.network(**arguments))
+
+    @property
+    def network_arguments(self) -> dict[str, Any]:
+        """What ``MultiTaskModel`` is made with."""
+        p = self.parameters
+        sizes = {"base_filters": p.base_filters, "depth": p.depth, "dropout": p.dropout}
+        return sizes | {"image_size": p.image_size, "normalisation": self.dataset.normalisation.to_dict()}
 
     def drawn_in_epoch(self, stage: str, fold: int, epoch: int) -> pd.DataFrame:
         """Table rows of the slices that a stage's sampler draws in an epoch, repetitions included."""
