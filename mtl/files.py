@@ -35,6 +35,13 @@ def atomic_path(target: str | os.PathLike) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_halves(target: str | os.PathLike) -> None:
+    """Remove what processes that were killed while writing ``target`` left beside it; for its only writer."""
+    target = Path(target)
+    for half in target.parent.glob(f".{target.name}.*.part"):
+        half.unlink(missing_ok=True)
+
+
 def write_text(target: str | os.PathLike, text: str) -> None:
     """Write ``text`` (UTF-8) to ``target`` atomically."""
     with atomic_path(target) as path:
