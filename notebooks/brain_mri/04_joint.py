@@ -56,6 +56,7 @@ from mtl.evaluation.brain_mri import by_stage_and_source, classification_table, 
 from mtl.reporting.claims import claim, show_table
 from mtl.reporting.figures import show_figure, use_report_style
 from mtl.reporting.figures_results import cosine_heatmap, lines_over_steps, training_curves
+from mtl.reporting.gradient_tables import readable_conflicts
 from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.brain_mri.predictions import write_test_predictions
 from mtl.studies.brain_mri.study import BrainMriStudy
@@ -115,20 +116,8 @@ show_figure(
 pairs = pd.concat([s.pairs.assign(fold=fold + 1) for fold, s in summaries.items()])
 tasks = pd.concat([s.tasks.assign(fold=fold + 1) for fold, s in summaries.items()])
 last = pairs[(pairs["block"] == "all") & (pairs["step"] == pairs.groupby("fold")["step"].transform("max"))]
-rows = [
-    {
-        "fold": row.fold,
-        "step": row.step,
-        "cosine": {"value": row.cosine, "low": row.lower95, "high": row.upper95},
-        "without noise": row.corrected_cosine,
-        "conflict rate": row.conflict_rate,
-        "magnitude similarity": row.magnitude_similarity,
-        "verdict": row.verdict,
-    }
-    for row in last.itertuples()
-]
 show_table(
-    pd.DataFrame(rows),
+    readable_conflicts(last, ["fold", "step"]),
     source="checkpoints/*/joint/gradients.parquet",
     caption="Segmentation against classification, whole encoder, last probe",
     index=False,

@@ -75,6 +75,7 @@ from mtl.reporting.claims import claim, show_table
 from mtl.reporting.figures import show_figure, use_report_style
 from mtl.reporting.figures_brain_mri import slice_grid
 from mtl.reporting.figures_results import agreement_plot, cosine_heatmap, forest_plot, training_curves
+from mtl.reporting.gradient_tables import readable_conflicts
 from mtl.reporting.metrics_file import write_metrics
 from mtl.reporting.sweep_results import METRIC_NAMES, readable_differences
 
@@ -260,19 +261,9 @@ show_figure(
 last = summary.pairs[
     (summary.pairs["block"] == "all") & (summary.pairs["step"] == summary.pairs["step"].max())
 ]
-conflicts = [
-    {
-        "tasks": f"{row.task_a}, {row.task_b}",
-        "cosine": {"value": row.cosine, "low": row.lower95, "high": row.upper95},
-        "without noise": row.corrected_cosine,
-        "conflict rate": row.conflict_rate,
-        "magnitude similarity": row.magnitude_similarity,
-        "verdict": row.verdict,
-    }
-    for row in last.itertuples()
-]
+last = last.assign(tasks=last["task_a"] + ", " + last["task_b"])
 show_table(
-    pd.DataFrame(conflicts),
+    readable_conflicts(last, ["tasks"]),
     source=f"{place}/checkpoints/fold_0/joint/gradients.parquet",
     caption="Pairs of tasks, whole encoder, end of training",
     index=False,
