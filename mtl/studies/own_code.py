@@ -55,7 +55,8 @@ def _described(thing: Any, seen: _Seen) -> Iterator[str | bytes]:
 
 def _parts(thing: Any, seen: _Seen) -> Iterator[str | bytes]:
     if isinstance(thing, torch.Tensor):
-        yield from _parts(thing.detach().cpu().float().numpy(), seen)
+        plain = thing.detach().cpu()  # numpy has no bfloat16; float32 holds it exactly
+        yield from _parts((plain.float() if plain.dtype == torch.bfloat16 else plain).numpy(), seen)
     elif isinstance(thing, np.ndarray):
         yield from (f"{thing.dtype} {thing.shape}", np.ascontiguousarray(thing).tobytes())
     elif isinstance(thing, functools.partial):

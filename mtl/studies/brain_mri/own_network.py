@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 
 import pandas as pd
 import torch
 from torch import nn
 
-from mtl.files import sha256_of
 from mtl.model_folder import class_name
 from mtl.models.brain_mri import MultiTaskModel
 from mtl.studies.brain_mri.calibration import calibrate
 from mtl.studies.brain_mri.model_card import model_card
 from mtl.studies.brain_mri.predictions import predict_with, threshold_of
-from mtl.studies.brain_mri.stages import JOINT, relevant_parameters
+from mtl.studies.brain_mri.stages import JOINT
 from mtl.studies.brain_mri.study import BrainMriStudy
-from mtl.studies.code_fingerprint import training_code_fingerprint
-from mtl.studies.own_code import network_code_fingerprint
+from mtl.studies.own_code import network_code_fingerprint, own_code_fingerprint
 from mtl.training.loop import StageTrainer
 from mtl.training.stage_result import StageResult
 
@@ -48,11 +45,10 @@ def train_network(study: BrainMriStudy, name: str, model: nn.Module) -> StageRes
     stage = study.settings(JOINT, 0)
 
     start = (class_name(type(model)), network_code_fingerprint(model), weights_hash(model))
-    parameters = json.dumps(relevant_parameters(JOINT, study.parameters))
     return StageTrainer(
         study.fabric, model, study.objective(stage.tasks), stage, study.loader(JOINT, 0),
         partial(study.validate, stage=JOINT, fold=0), study.run.stage(0, name),
-        context=(training_code_fingerprint(), study.data_fingerprint, study.split.hash, parameters, *start),
+        context=(*study.inputs(JOINT, 0), *start),
         card=model_card(name, 0, study.parameters, study.dataset.table, study.split),
         label=name,
         log_dir=study.run.tensorboard(0, name),
@@ -74,9 +70,4 @@ def predict_network(study: BrainMriStudy, name: str, model: nn.Module) -> pd.Dat
 
 def weights_hash(model: nn.Module) -> str:
     """SHA-256 over names and values of all tensors."""
-    state = model.state_dict()
-    return sha256_of(*(part for name, value in state.items() for part in (name, _bytes(value))))
-
-
-def _bytes(tensor: torch.Tensor) -> bytes:
-    return tensor.detach().cpu().contiguous().numpy().tobytes()
+    return own_code_fingerprint(dict(model.state_dict()))

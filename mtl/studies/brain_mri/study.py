@@ -149,9 +149,12 @@ class BrainMriStudy:
     def _context(self, stage: str, fold: int) -> tuple[str, ...]:
         before = stages.starts_from(stage, self.parameters)
         start = "random weights" if before is None else self.fingerprint(before, fold)
+        return (*self.inputs(stage, fold), start)
+
+    def inputs(self, stage: str, fold: int) -> tuple[str, ...]:
+        """What a stage's result depends on beside the weights that it starts from, each as a text."""
         relevant = json.dumps(stages.relevant_parameters(stage, self.parameters))
-        code = training_code_fingerprint()
-        return (code, self.data_fingerprint, self.split.hash, str(fold), relevant, start)
+        return (training_code_fingerprint(), self.data_fingerprint, self.split.hash, str(fold), relevant)
 
     def settings(self, stage: str, fold: int) -> Stage:
         """What trains in a stage, how fast and for how long."""
