@@ -11,10 +11,13 @@ from mtl.files import write_text
 from mtl.studies.parameters import StudyParameters
 
 
-def parameter_text(
-    parameters: StudyParameters, header: Sequence[str], leave_out: Collection[str] = ("output_root",)
+def write_parameter_file(
+    path: Path,
+    parameters: StudyParameters,
+    header: Sequence[str],
+    leave_out: Collection[str] = ("output_root",),
 ) -> str:
-    """The text of a file that ``StudyParameters.from_yaml`` reads back.
+    """Write a file that ``StudyParameters.from_yaml`` reads back, atomically; returns its text.
 
     Args:
         header: lines of the comment on top: what it is for, the command, expected minutes and scores.
@@ -23,16 +26,6 @@ def parameter_text(
     differing = parameters.model_dump(exclude_defaults=True, exclude=set(leave_out) | {"run"})
     values = {"run": parameters.run} | differing
     comment = "".join(f"# {line}\n" for line in header)
-    return comment + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=1000)
-
-
-def write_parameter_file(
-    path: Path,
-    parameters: StudyParameters,
-    header: Sequence[str],
-    leave_out: Collection[str] = ("output_root",),
-) -> str:
-    """Write :func:`parameter_text` atomically, and return it."""
-    text = parameter_text(parameters, header, leave_out)
+    text = comment + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=1000)
     write_text(path, text)
     return text
