@@ -43,7 +43,6 @@ def train_network(study: BrainMriStudy, name: str, model: nn.Module) -> StageRes
         TrainingError: see ``StageTrainer.fit``.
     """
     stage = study.settings(JOINT, 0)
-
     start = (class_name(type(model)), network_code_fingerprint(model), weights_hash(model))
     return StageTrainer(
         study.fabric, model, study.objective(stage.tasks), stage, study.loader(JOINT, 0),
