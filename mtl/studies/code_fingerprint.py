@@ -8,6 +8,8 @@ from pathlib import Path
 from mtl.files import sha256_of
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+#: What one study is made of, no other study ever imports.
+_STUDIES = ("angiography", "brain_mri", "em", "histology")
 _TRAINS = ("datasets", "targets", "models", "losses", "training", "studies")
 #: Modules of ``studies`` that only look at what was trained, or make parameters, which are told of anyway:
 #: a change of theirs makes no weights stale.
@@ -30,10 +32,16 @@ _SHOWS_ONLY = (
 
 
 @cache
-def training_code_fingerprint() -> str:
-    """SHA-256 over names and contents of the modules that data, model, loss and training are made of."""
-    files = sorted(file for room in _TRAINS for file in (_PACKAGE / room).rglob("*.py"))
-    kept = [file for file in files if file.name not in _SHOWS_ONLY]
-    return sha256_of(
-        *(part for file in kept for part in (str(file.relative_to(_PACKAGE)), file.read_bytes()))
-    )
+def training_code_fingerprint(study: str) -> str:
+    """SHA-256 over names and contents of the modules that a study's data, model, loss and training are made of.
+
+    Modules and packages that carry another study's name are left out: its weights are no concern of theirs.
+    """
+    others = {name for name in _STUDIES if name != study}
+    files = (file.relative_to(_PACKAGE) for room in _TRAINS for file in (_PACKAGE / room).rglob("*.py"))
+    kept = [
+        file
+        for file in sorted(files)
+        if file.name not in _SHOWS_ONLY and others.isdisjoint(file.with_suffix("").parts)
+    ]
+    return sha256_of(*(part for file in kept for part in (str(file), (_PACKAGE / file).read_bytes())))

@@ -11,6 +11,11 @@ import pandas as pd
 COLUMNS = ["stage", "epoch", "step", "key", "value"]
 
 
+def loss_keys(means: Mapping[str, float]) -> dict[str, float]:
+    """Epoch means of tasks and their terms to scalars: ``a`` and ``a/half`` under ``train/loss/``."""
+    return {f"train/loss/{name}": value for name, value in means.items()}
+
+
 class History:
     """Scalars of one stage.
 

@@ -22,7 +22,7 @@ from mtl.files import sha256_of
 from mtl.training.checkpoints import load_model, load_training_state, save_model, save_training_state
 from mtl.training.devices import average_buffers, names_on_all_ranks, start_alike, sum_over_ranks
 from mtl.training.diagnostics import GradientProbe
-from mtl.training.history import History
+from mtl.training.history import History, loss_keys
 from mtl.training.meters import FiniteGuard, LossMeter
 from mtl.training.objective import Batch, Objective
 from mtl.training.progress import StageProgress
@@ -48,6 +48,7 @@ class StageTrainer:
         card: text of the model card.
         label: for the progress bar.
         log_dir: TensorBoard folder.
+        name_losses: epoch means of tasks and terms to the scalars that are logged.
         make_probe, probe_every: gradient diagnostics, measured every so many steps and at both ends; made
             on rank 0, and only if there is something to train.
     """
@@ -66,12 +67,13 @@ class StageTrainer:
         card: str = "",
         label: str = "",
         log_dir: Path | None = None,
+        name_losses: Callable[[Mapping[str, float]], dict[str, float]] = loss_keys,
         make_probe: Callable[[], GradientProbe] | None = None,
         probe_every: int = 0,
     ) -> None:
         self.fabric, self.model, self.objective, self.stage = fabric, model, objective, stage
         self.loader, self.validate, self.folder, self.card = loader, validate, folder, card
-        self.label, self.log_dir = label or stage.name, log_dir
+        self.label, self.log_dir, self.name_losses = label or stage.name, log_dir, name_losses
         self.make_probe, self.probe_every = make_probe, probe_every
         self.fingerprint = stage.fingerprint(*context)
         self.steps_per_epoch = -(-loader.steps_per_epoch(fabric.world_size) // stage.accumulate)
@@ -226,7 +228,7 @@ class StageTrainer:
                 f"stage {self.stage.name!r}: the score {self.stage.selection!r} is not defined on validation "
                 "(no filled mask there, or one class only): no checkpoint can be selected"
             )
-        scalars = {f"train/loss/{name}": value for name, value in means.items()}
+        scalars = self.name_losses(means)
         scalars |= {f"train/weight/{task}": value for task, value in self.balancer.current_weights().items()}
         scalars |= {f"train/lr/{group['part']}": group["lr"] for group in self.optimiser.param_groups}
         scalars |= {f"val/{name}": value for name, value in scores.items()}

@@ -17,7 +17,6 @@ from mtl.studies.brain_mri import explanation
 from mtl.studies.brain_mri.explanation_cases import balanced_cases, maps_of, off_target
 from mtl.studies.brain_mri.randomised import randomised_copy, reestimate_statistics
 from mtl.studies.brain_mri.study import BrainMriStudy
-from mtl.studies.code_fingerprint import training_code_fingerprint
 
 
 @pytest.fixture
@@ -161,18 +160,3 @@ def test_off_target_lists_found_tumours_by_the_energy_on_them(study, table):
     expected = rows.dropna(subset=["energy_inside"]).nsmallest(3, "energy_inside")["id"].tolist()
     assert found["id"].tolist() == expected
     assert off_target(predictions.assign(tumor_prob=0.1), table).empty
-
-
-def test_a_change_of_the_explanation_makes_no_weights_stale(monkeypatch, tmp_path):
-    from mtl.studies import code_fingerprint
-
-    for room in ("studies/brain_mri", "models"):
-        (tmp_path / room).mkdir(parents=True)
-    (tmp_path / "models/unet.py").write_text("a = 1")
-    monkeypatch.setattr(code_fingerprint, "_PACKAGE", tmp_path)
-    fingerprint = training_code_fingerprint.__wrapped__
-    before = fingerprint()
-    (tmp_path / "studies/brain_mri/explanation.py").write_text("b = 1")
-    assert fingerprint() == before
-    (tmp_path / "models/unet.py").write_text("a = 2")
-    assert fingerprint() != before

@@ -81,7 +81,7 @@ class SmallClassifier:
         p = self.p
         settings = [p.shortcut_size, p.shortcut_filters, p.batch_size, p.augment, p.precision]
         settings += [self.recipe.balanced, p.reversal_weight if self.recipe.reversal else None]
-        return training_code_fingerprint(), self.data.state, json.dumps(settings)
+        return training_code_fingerprint("brain_mri"), self.data.state, json.dumps(settings)
 
     @property
     def fingerprint(self) -> str:

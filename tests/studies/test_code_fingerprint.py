@@ -1,0 +1,34 @@
+"""Which changes of the package make a study's weights stale."""
+
+from __future__ import annotations
+
+import pytest
+
+from mtl.studies import code_fingerprint
+
+fingerprint = code_fingerprint.training_code_fingerprint.__wrapped__
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package of four modules."""
+    for module in ("studies/brain_mri/explanation.py", "models/unet.py", "models/em.py", "losses/em/dice.py"):
+        (tmp_path / module).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / module).write_text("a = 1")
+    monkeypatch.setattr(code_fingerprint, "_PACKAGE", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("module", "stale"),
+    [
+        ("studies/brain_mri/explanation.py", set()),
+        ("models/unet.py", {"brain_mri", "em"}),
+        ("models/em.py", {"em"}),
+        ("losses/em/dice.py", {"em"}),
+    ],
+)
+def test_a_change_makes_the_weights_stale_that_depend_on_it(package, module, stale):
+    before = {study: fingerprint(study) for study in ("brain_mri", "em")}
+    (package / module).write_text("a = 2")
+    assert {study for study, value in before.items() if fingerprint(study) != value} == stale
