@@ -33,7 +33,7 @@ _SHOWS_ONLY = (
 
 @cache
 def training_code_fingerprint(study: str) -> str:
-    """SHA-256 over names and contents of the modules that a study's data, model, loss and training are made of.
+    """SHA-256 over names and contents of the modules that a study's data, model and training are made of.
 
     Modules and packages that carry another study's name are left out: its weights are no concern of theirs.
     """

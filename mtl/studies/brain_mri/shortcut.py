@@ -92,7 +92,8 @@ class ShortcutLaboratory:
 
     def _state(self, *recipe: object) -> str:
         """A phantom is its arguments and its code, so it need not be drawn to be recognised."""
-        return json.dumps([*recipe, self.p.shortcut_size, self.p.seed, training_code_fingerprint("brain_mri")])
+        code = training_code_fingerprint("brain_mri")
+        return json.dumps([*recipe, self.p.shortcut_size, self.p.seed, code])
 
     # ------------------------------------------------------------------ networks
     def classifier(self, rho: float, recipe: Recipe, source: str = "", arm: str = NETWORK) -> SmallClassifier:
@@ -138,7 +139,8 @@ class ShortcutLaboratory:
         p = self.p
         names = [name for name in type(p).model_fields if name.startswith("shortcut_")]
         used = {name: getattr(p, name) for name in [*names, "batch_size", "augment", "precision", "seed"]}
-        return sha256_of(training_code_fingerprint("brain_mri"), json.dumps([used, p.dial, p.reversal_weight]))
+        code = training_code_fingerprint("brain_mri")
+        return sha256_of(code, json.dumps([used, p.dial, p.reversal_weight]))
 
     def _rows(self) -> Iterator[pd.DataFrame]:
         for seed in range(self.p.shortcut_seeds):

@@ -154,7 +154,8 @@ class BrainMriStudy:
     def inputs(self, stage: str, fold: int) -> tuple[str, ...]:
         """What a stage's result depends on beside the weights that it starts from, each as a text."""
         relevant = json.dumps(stages.relevant_parameters(stage, self.parameters))
-        return (training_code_fingerprint("brain_mri"), self.data_fingerprint, self.split.hash, str(fold), relevant)
+        code = training_code_fingerprint("brain_mri")
+        return (code, self.data_fingerprint, self.split.hash, str(fold), relevant)
 
     def settings(self, stage: str, fold: int) -> Stage:
         """What trains in a stage, how fast and for how long."""
