@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 from pydantic import Field, model_validator
 
 from mtl.files import sha256_of
-from mtl.studies.brain_mri.parameters import BalancerName, BrainMriParameters
-from mtl.studies.parameters import StudyParameters
+from mtl.studies.brain_mri.parameters import BrainMriParameters
+from mtl.studies.parameters import BalancerName, StudyParameters
 
 
 class MethodsParameters(StudyParameters):

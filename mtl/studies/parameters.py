@@ -18,6 +18,22 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mtl.errors import ParameterError
 from mtl.studies import parameters_class
 
+#: Ways of combining tasks; a list of names, so that reading parameters imports no torch.
+BalancerName = Literal[
+    "fixed",
+    "schedule",
+    "random",
+    "uncertainty",
+    "dwa",
+    "pcgrad",
+    "mgda",
+    "cagrad",
+    "imtl_g",
+    "nash_mtl",
+    "aligned_mtl",
+    "upgrad",
+]
+
 
 def project_root() -> Path:
     """The nearest folder, from here upwards, that holds ``pyproject.toml``; else the current one."""

@@ -6,22 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from mtl.studies.parameters import StudyParameters
-
-BalancerName = Literal[
-    "fixed",
-    "schedule",
-    "random",
-    "uncertainty",
-    "dwa",
-    "pcgrad",
-    "mgda",
-    "cagrad",
-    "imtl_g",
-    "nash_mtl",
-    "aligned_mtl",
-    "upgrad",
-]
+from mtl.studies.parameters import BalancerName, StudyParameters
 
 
 class BrainMriParameters(StudyParameters):

@@ -1,0 +1,168 @@
+"""Parameters of the em study; one flat file serves all of its notebooks."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from mtl.studies.em.variants import ABLATIONS, ARMS, AUTOMATIC_ONLY
+from mtl.studies.parameters import BalancerName, StudyParameters
+
+Injection = Literal["late", "input", "multiscale", "embedding", "target_head"]
+
+
+class EMParameters(StudyParameters):
+    """See the field descriptions; defaults are those of the quick run on a phantom volume."""
+
+    study: ClassVar[str] = "em"
+    #: What decides which voxels are tested: no arm of a sweep may change it.
+    test_set: ClassVar[tuple[str, ...]] = (
+        "data_root", "volume", "labels", "spacing", "dims", "phantom_planes", "phantom_side",
+        "phantom_neurites", "phantom_spacing", "data_seed", "test_fraction", "validation_fraction",
+        "gap_planes", "min_object_voxels",
+    )  # fmt: skip
+
+    # data
+    data_root: str = Field("", description="folder of the data sets; relative to the project")
+    volume: str = Field("phantom", description="phantom, or a file or folder below data_root")
+    labels: str = Field("", description="file of the labels below data_root, where they lie apart")
+    spacing: str = Field("", description="nm per voxel as z,y,x, where the file does not say")
+    dims: Literal[2, 3] = Field(3, description="2: every plane is a sample of its own; 3: volumes")
+    phantom_planes: int = Field(72, ge=8, description="planes of the phantom")
+    phantom_side: int = Field(96, ge=24, description="pixels along a side of its planes")
+    phantom_neurites: int = Field(60, ge=2, description="neurites of the phantom")
+    phantom_spacing: str = Field("24,8,8", description="nm per voxel of the phantom as z,y,x")
+    phantom_unannotated: float = Field(0.2, ge=0, lt=0.9, description="share of the phantom without labels")
+    data_seed: int = Field(-1, ge=-1, description="of the phantom; -1: as seed")
+    # split by planes
+    test_fraction: float = Field(0.25, gt=0, lt=0.8, description="of the planes, at the end of the volume")
+    validation_fraction: float = Field(0.15, gt=0, lt=0.8, description="of the planes, before the test part")
+    gap_planes: int = Field(4, ge=0, description="unused planes between two parts")
+    # crops
+    crop_planes: int = Field(12, ge=1, description="planes of a crop; not used with dims=2")
+    crop_side: int = Field(48, ge=8, description="pixels along a side of a crop")
+    augment: bool = Field(True, description="flips, quarter turns and intensity changes")
+    split_components: bool = Field(True, description="parts of an object that a crop cuts get their own ids")
+    contact_membrane: int = Field(1, ge=0, description="voxels between touching objects learnt as background")
+    label_fraction: float = Field(1.0, gt=0, le=1, description="share of the objects that training sees")
+    # network
+    features: int = Field(12, ge=2, description="channels at full resolution")
+    levels: int = Field(3, ge=1, le=6, description="resolutions of the backbone")
+    embedding_channels: int = Field(8, ge=2, description="channels of the instance embedding")
+    injection: Injection = Field("late", description="how clicks reach the network")
+    # losses
+    weight_semantic: float = Field(1.0, ge=0, description="of the semantic loss; 0 leaves it out")
+    weight_instance: float = Field(1.0, ge=0, description="of the embedding loss; 0 leaves it out")
+    weight_geometry: float = Field(1.0, ge=0, description="of the geometry loss; 0 leaves loss and head out")
+    weight_ce: float = Field(1.0, ge=0, description="cross-entropy in the semantic loss")
+    weight_iou: float = Field(1.0, ge=0, description="soft IoU in the semantic loss")
+    weight_dice: float = Field(1.0, ge=0, description="soft Dice in the semantic loss")
+    weight_pull: float = Field(1.0, ge=0, description="pull in the embedding loss")
+    weight_push: float = Field(1.0, ge=0, description="push in the embedding loss")
+    weight_norm: float = Field(0.001, ge=0, description="norm of the means in the embedding loss")
+    delta_v: float = Field(0.5, gt=0, description="embeddings are pulled to within this of their mean")
+    delta_d: float = Field(1.5, gt=0, description="means are pushed to twice this apart")
+    weight_edge: float = Field(10.0, ge=1, description="of boundary voxels in the embedding loss")
+    weight_bone: float = Field(10.0, ge=1, description="of an object's innermost voxels there")
+    weight_dir: float = Field(1.0, ge=0, description="direction in the geometry loss")
+    weight_cov: float = Field(1.0, ge=0, description="structure tensor in the geometry loss")
+    weight_raw: float = Field(1.0, ge=0, description="image and foreground in the geometry loss")
+    dir_target: Literal["centroid", "skeleton"] = Field("centroid", description="where directions point")
+    raw_region: Literal["known", "foreground"] = Field("known", description="voxels of the raw term")
+    # the two modes
+    training_modes: str = Field("automatic,proofread", description="modes of a step, by comma")
+    num_pos_points: int = Field(5, ge=1, description="positive points of a prompt in training")
+    num_neg_points: int = Field(5, ge=0, description="negative points of a prompt in training")
+    point_sample_mode: Literal["instance", "class"] = Field("instance", description="what a prompt means")
+    # training
+    variants: str = Field("late,embedding", description="click arms to train and compare, by comma")
+    ablations: str = Field(f"{AUTOMATIC_ONLY},no_geometry", description="what the first arm is trained without")
+    replicates: int = Field(1, ge=1, le=20, description="trainings of each variant, with seeds of their own")
+    batch_size: int = Field(2, ge=1, description="crops per batch, over all ranks")
+    accumulate: int = Field(1, ge=1, description="batches per optimiser step")
+    crops_per_epoch: int = Field(64, ge=1, description="crops of an epoch")
+    epochs: int = Field(6, ge=1, description="passes")
+    learning_rate: float = Field(3e-3, gt=0, description="AdamW, of every part")
+    weight_decay: float = Field(1e-4, ge=0, description="of AdamW")
+    min_lr: float = Field(1e-6, ge=0, description="where the cosine schedule ends")
+    clip: float = Field(1.0, ge=0, description="largest gradient norm; 0: no clipping")
+    workers: int = Field(0, ge=0, description="processes that load data; 0: none")
+    balancer: BalancerName = Field("fixed", description="how the six tasks are combined")
+    probe_every: int = Field(50, ge=0, description="steps between gradient diagnostics; 0: only both ends")
+    probe_batches: int = Field(4, ge=3, description="batches of the gradient diagnostics")
+    # decoding and evaluation
+    window_overlap: float = Field(0.25, ge=0, lt=1, description="of neighbouring windows")
+    min_object_voxels: int = Field(50, ge=1, description="smaller ones are neither truth nor found")
+    n_blocks: int = Field(16, ge=4, description="blocks of the test part that intervals resample")
+    n_bootstrap: int = Field(1000, ge=100, description="bootstrap resamples of every interval")
+    click_objects: int = Field(30, ge=2, description="objects of the test part that are clicked")
+    max_clicks: int = Field(10, ge=1, le=50, description="clicks of the simulated user per object")
+    click_jitter: float = Field(0.0, ge=0, description="nm by which the simulated user misses, on average")
+    rand_margin: float = Field(0.02, gt=0, lt=1, description="non-inferiority margin of adapted Rand error")
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """``training_modes``, one by one."""
+        return _names(self.training_modes)
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The click arms to train, the first of which ablations vary."""
+        return _names(self.variants)
+
+    @property
+    def ablated(self) -> tuple[str, ...]:
+        """The ablations to train."""
+        return _names(self.ablations)
+
+    @property
+    def crop(self) -> tuple[int, ...]:
+        """Voxels of a crop along its axes."""
+        return (self.crop_side,) * 2 if self.dims == 2 else (self.crop_planes, self.crop_side, self.crop_side)
+
+    @property
+    def given_spacing(self) -> tuple[float, float, float] | None:
+        """``spacing`` as numbers, if it is given."""
+        return _spacing(self.spacing) if self.spacing else None
+
+    @field_validator("spacing", "phantom_spacing")
+    @classmethod
+    def _is_spacing(cls, text: str) -> str:
+        if text:
+            _spacing(text)
+        return text
+
+    @model_validator(mode="after")
+    def _check_together(self) -> EMParameters:
+        _refuse_unknown("training_modes", self.modes, ("automatic", "proofread"))
+        _refuse_unknown("variants", self.arms, ARMS)
+        _refuse_unknown("ablations", self.ablated, ABLATIONS)
+        if self.volume != "phantom" and not self.data_root:
+            raise ValueError(f"volume={self.volume!r} needs data_root, the folder that it lies in")
+        if self.weight_semantic == 0 or self.weight_instance == 0:
+            raise ValueError("weight_semantic and weight_instance must be above 0: decoding needs both")
+        side = 2 ** (self.levels - 1)
+        if any(length < side for length in self.crop):
+            raise ValueError(f"crops of {self.crop} voxels are too small for levels={self.levels}")
+        return self
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _spacing(text: str) -> tuple[float, float, float]:
+    try:
+        z, y, x = (float(value) for value in text.split(","))
+    except ValueError:
+        raise ValueError("three numbers are expected, nm along z,y,x, separated by commas") from None
+    if min(z, y, x) <= 0:
+        raise ValueError("nm per voxel must be above 0")
+    return z, y, x
+
+
+def _refuse_unknown(parameter: str, names: tuple[str, ...], known: object) -> None:
+    unknown = [name for name in names if name not in known]
+    if unknown or (not names and parameter != "ablations"):
+        raise ValueError(f"{parameter}: unknown {unknown}; by comma, there is {', '.join(known)}")

@@ -1,0 +1,46 @@
+"""What is compared: click arms and ablations, each a few parameters that differ from the run's.
+
+All variants of a run make the same number of steps on the same training part.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+AUTOMATIC_ONLY = "automatic_only"
+
+#: How clicks reach the network.
+ARMS: dict[str, dict[str, Any]] = {
+    name: {"injection": name} for name in ("late", "input", "multiscale", "embedding", "target_head")
+}
+#: What the first arm is trained without, or with less of.
+ABLATIONS: dict[str, dict[str, Any]] = {
+    AUTOMATIC_ONLY: {"training_modes": "automatic"},
+    "proofread_only": {"training_modes": "proofread"},
+    "no_geometry": {"weight_geometry": 0.0},
+    "no_direction": {"weight_dir": 0.0},
+    "no_tensor": {"weight_cov": 0.0},
+    "no_raw": {"weight_raw": 0.0},
+    "no_edge_weight": {"weight_edge": 1.0},
+    "no_bone_weight": {"weight_bone": 1.0},
+    "labels_50": {"label_fraction": 0.5},
+    "labels_20": {"label_fraction": 0.2},
+}
+#: What each of them asks, for tables.
+DESCRIPTIONS = {
+    AUTOMATIC_ONLY: "without the proofread mode",
+    "proofread_only": "without the automatic mode",
+    "no_geometry": "without the geometry head",
+    "no_direction": "without directions",
+    "no_tensor": "without structure tensors",
+    "no_raw": "without image and foreground",
+    "no_edge_weight": "boundaries weighted as any voxel",
+    "no_bone_weight": "object centres weighted as any voxel",
+    "labels_50": "half of the objects labelled",
+    "labels_20": "a fifth of the objects labelled",
+}
+
+
+def changes(variant: str, first_arm: str) -> dict[str, Any]:
+    """Parameters of a variant that differ from the run's; ablations vary ``first_arm``."""
+    return ARMS[variant] if variant in ARMS else ARMS[first_arm] | ABLATIONS[variant]
