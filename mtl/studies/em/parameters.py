@@ -77,7 +77,7 @@ class EMParameters(StudyParameters):
     point_sample_mode: Literal["instance", "class"] = Field("instance", description="what a prompt means")
     # training
     variants: str = Field("late,embedding", description="click arms to train and compare, by comma")
-    ablations: str = Field(f"{AUTOMATIC_ONLY},no_geometry", description="what the first arm is trained without")
+    ablations: str = Field(f"{AUTOMATIC_ONLY},no_geometry", description="what the first arm goes without")
     replicates: int = Field(1, ge=1, le=20, description="trainings of each variant, with seeds of their own")
     batch_size: int = Field(2, ge=1, description="crops per batch, over all ranks")
     accumulate: int = Field(1, ge=1, description="batches per optimiser step")
