@@ -1,8 +1,8 @@
 """The scalars of a training run, under the names of the study's description.
 
-``automatic/semantic`` becomes ``train/automatic/loss_sem``, its term ``automatic/semantic/ce`` becomes
-``train/automatic/loss_sem/ce``; ``train/<mode>/loss`` is the weighted sum over heads, ``train/loss`` the mean over
-the modes.
+Task ``automatic/semantic`` becomes ``train/automatic/loss_sem``, its term ``automatic/semantic/ce`` becomes
+``train/automatic/loss_sem/ce``; ``train/<mode>/loss`` is the weighted sum over heads, and ``train/loss`` the
+mean over the modes.
 """
 
 from __future__ import annotations
