@@ -92,13 +92,17 @@ class EMParameters(StudyParameters):
     probe_every: int = Field(50, ge=0, description="steps between gradient diagnostics; 0: only both ends")
     probe_batches: int = Field(4, ge=3, description="batches of the gradient diagnostics")
     # decoding and evaluation
+    window_planes: int = Field(24, ge=1, description="planes that the network sees at once in prediction")
+    window_side: int = Field(96, ge=8, description="pixels along a side that it sees at once")
     window_overlap: float = Field(0.25, ge=0, lt=1, description="of neighbouring windows")
     min_object_voxels: int = Field(50, ge=1, description="smaller ones are neither truth nor found")
     n_blocks: int = Field(16, ge=4, description="blocks of the test part that intervals resample")
     n_bootstrap: int = Field(1000, ge=100, description="bootstrap resamples of every interval")
     click_objects: int = Field(30, ge=2, description="objects of the test part that are clicked")
     max_clicks: int = Field(10, ge=1, le=50, description="clicks of the simulated user per object")
-    click_jitter: float = Field(0.0, ge=0, description="nm by which the simulated user misses, on average")
+    click_planes: int = Field(16, ge=1, description="planes of the window in which an object is clicked")
+    click_side: int = Field(64, ge=8, description="pixels along a side of that window")
+    click_jitter: float = Field(0.0, ge=0, le=1, description="0: the user hits the middle; 1: anywhere")
     rand_margin: float = Field(0.02, gt=0, lt=1, description="non-inferiority margin of adapted Rand error")
 
     @property
@@ -120,6 +124,11 @@ class EMParameters(StudyParameters):
     def crop(self) -> tuple[int, ...]:
         """Voxels of a crop along its axes."""
         return (self.crop_side,) * 2 if self.dims == 2 else (self.crop_planes, self.crop_side, self.crop_side)
+
+    @property
+    def window(self) -> tuple[int, ...]:
+        """Voxels that the network sees at once in prediction."""
+        return (self.window_side,) * 2 if self.dims == 2 else (self.window_planes, *(self.window_side,) * 2)
 
     @property
     def given_spacing(self) -> tuple[float, float, float] | None:

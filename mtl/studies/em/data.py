@@ -1,0 +1,78 @@
+"""The volume of a run, its parts along z, and the crops that a network learns from."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from mtl.datasets.em import CropDataset, EMVolume, ZSplit, collate, open_volume, z_split
+from mtl.datasets.phantoms.em import em_phantom
+from mtl.errors import ProtocolError
+from mtl.files import read_json, write_json
+from mtl.studies.em.parameters import EMParameters
+from mtl.studies.parameters import project_path
+from mtl.studies.run_directory import RunDirectory
+from mtl.targets.em import em_targets
+from mtl.training.sampling import EpochLoader, ShuffledSampler
+
+
+def open_run_volume(parameters: EMParameters) -> EMVolume:
+    """The phantom, or the volume that the parameters name. Raises ``DataError``."""
+    p = parameters
+    if p.volume != "phantom":
+        root = project_path(p.data_root)
+        labels = root / p.labels if p.labels else None
+        return open_volume(root / p.volume, spacing=p.given_spacing, labels=labels)
+    z, y, x = (float(value) for value in p.phantom_spacing.split(","))
+    return em_phantom(
+        (p.phantom_planes, p.phantom_side, p.phantom_side),
+        (z, y, x),
+        n_neurites=p.phantom_neurites,
+        unannotated=p.phantom_unannotated,
+        planar=p.dims == 2,
+        seed=p.seed if p.data_seed < 0 else p.data_seed,
+    )
+
+
+def open_split(parameters: EMParameters, volume: EMVolume, run: RunDirectory) -> ZSplit:
+    """The split that the parameters describe; frozen in the run directory.
+
+    Raises:
+        ParameterError: fractions and gaps leave no plane to train on.
+        ProtocolError: the run directory holds another split: one run, one test set.
+    """
+    p, depth = parameters, volume.shape[0]
+    planes = [max(1, round(share * depth)) for share in (p.validation_fraction, p.test_fraction)]
+    split = z_split(volume, *planes, gap=p.gap_planes)
+    if run.split.exists() and read_json(run.split)["hash"] != split.hash:
+        raise ProtocolError(
+            f"{run.split} was frozen with another volume, fractions or gap: choose another name with the "
+            "parameter 'run', or throw this run's results away with --force"
+        )
+    write_json(run.split, split.to_dict())
+    return split
+
+
+def training_loader(parameters: EMParameters, volume: EMVolume, seed: int) -> EpochLoader:
+    """Random crops of ``volume`` with targets and clicks, in batches."""
+    p = parameters
+    crops = CropDataset(
+        [volume],
+        p.crop,
+        p.crops_per_epoch,
+        seed,
+        targets=partial(
+            em_targets,
+            dir_target=p.dir_target,
+            geometry=p.weight_geometry > 0,
+            weight_edge=p.weight_edge,
+            weight_bone=p.weight_bone,
+        ),
+        augment=p.augment,
+        contact_membrane=p.contact_membrane,
+        label_fraction=p.label_fraction,
+        split_components=p.split_components,
+        num_pos_points=p.num_pos_points,
+        num_neg_points=p.num_neg_points,
+        point_sample_mode=p.point_sample_mode,
+    )
+    return EpochLoader(crops, ShuffledSampler(len(crops), seed), p.batch_size, collate, p.workers)

@@ -1,0 +1,215 @@
+"""The em study put together: what its notebooks, the command line and the tests call."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property, partial
+from itertools import islice
+
+import torch
+from lightning_fabric import Fabric
+
+from mtl.datasets.em import EMVolume
+from mtl.errors import MissingArtefactError, ParameterError
+from mtl.files import sha256_of
+from mtl.losses.em import EMLoss
+from mtl.model_folder import load_model
+from mtl.models.em import EMModel
+from mtl.studies.code_fingerprint import training_code_fingerprint
+from mtl.studies.em.data import PARTS, open_parts, open_run_volume, training_loader
+from mtl.studies.em.log_keys import log_keys
+from mtl.studies.em.model_card import model_card
+from mtl.studies.em.objective import EMObjective, tasks_of
+from mtl.studies.em.parameters import EMParameters
+from mtl.studies.em.validation import validation_scores
+from mtl.studies.em.variants import changes
+from mtl.studies.provenance import record_provenance
+from mtl.studies.run_directory import RunDirectory
+from mtl.training.devices import make_fabric
+from mtl.training.diagnostics import GradientProbe
+from mtl.training.loop import StageTrainer
+from mtl.training.sampling import EpochLoader
+from mtl.training.stage_result import StageResult, is_finished
+from mtl.training.stages import Stage
+
+TRAINING_NOTEBOOK = "02_training"
+#: Parameters that change where and how fast a variant trains, or what is made of it later, not its result.
+WITHOUT_EFFECT = {
+    "run", "output_root", "device", "workers", "data_root", "variants", "ablations", "replicates",
+    "window_overlap", "n_blocks", "n_bootstrap", "click_objects", "max_clicks", "click_jitter", "rand_margin",
+    "click_planes", "click_side",
+}  # fmt: skip
+
+
+class EMStudy:
+    """One run of the study: one volume, one split, several variants of the network.
+
+    Args:
+        parameters: validated; the run directory is created.
+
+    Raises:
+        DataError: the run directory cannot be written.
+    """
+
+    def __init__(self, parameters: EMParameters) -> None:
+        self.parameters = parameters
+        self.run = RunDirectory(parameters.run_directory).prepare()
+
+    # ------------------------------------------------------------------ data
+    @cached_property
+    def volume(self) -> EMVolume:
+        """The whole volume."""
+        return open_run_volume(self.parameters)
+
+    @cached_property
+    def data_fingerprint(self) -> str:
+        """Hash of every voxel and label."""
+        return self.volume.fingerprint()
+
+    @cached_property
+    def parts(self) -> dict[str, EMVolume]:
+        """``train``, ``validation`` and ``test``: planes that no other part has; frozen with the run."""
+        parts = open_parts(self.parameters, self.volume, self.run)
+        record_provenance(self.parameters, self.data_fingerprint)
+        return parts
+
+    # ------------------------------------------------------------------ variants
+    @cached_property
+    def fabric(self) -> Fabric:
+        """Device, precision and ranks."""
+        p = self.parameters
+        return make_fabric(p.device, p.precision, p.deterministic)
+
+    def training_order(self) -> list[str]:
+        """All variants that the parameters ask for: click arms, then ablations of the first of them."""
+        return [*self.parameters.arms, *self.parameters.ablated]
+
+    def variant_parameters(self, variant: str) -> EMParameters:
+        """The run's parameters with what the variant changes. Raises ``ParameterError``."""
+        p = self.parameters
+        if variant not in self.training_order():
+            raise ParameterError(f"unknown variant {variant!r}: this run has {', '.join(self.training_order())}")
+        return EMParameters.from_values(p.model_dump() | changes(variant, p.arms[0]), f"variant {variant!r}")
+
+    def untrained_model(self, variant: str) -> EMModel:
+        """The network of a variant, with random weights."""
+        p = self.variant_parameters(variant)
+        return EMModel(
+            spatial_dims=p.dims,
+            features=p.features,
+            levels=p.levels,
+            embedding_channels=p.embedding_channels,
+            geometry=p.weight_geometry > 0,
+            injection=p.injection,
+            delta_d=p.delta_d,
+            spacing=self.volume.spacing[-p.dims :],
+        )
+
+    # ------------------------------------------------------------------ training
+    def train(self, variant: str) -> list[StageResult]:
+        """Train a variant with every seed; trainings that are finished are taken from their folders.
+
+        Raises:
+            ParameterError: unknown variant.
+            TrainingError: see ``StageTrainer.fit``.
+        """
+        return [self._trainer(variant, replicate).fit() for replicate in range(self.parameters.replicates)]
+
+    def settings(self, variant: str, replicate: int) -> Stage:
+        """What trains in a variant, how fast and for how long."""
+        p = self.variant_parameters(variant)
+        tasks = tasks_of(p.modes, self.head_weights(variant))
+        weights = {task: self.head_weights(variant)[task.split("/")[1]] / len(p.modes) for task in tasks}
+        return Stage(
+            name=variant,
+            learning_rates=dict.fromkeys(self.untrained_model(variant).parts, p.learning_rate),
+            epochs=p.epochs,
+            tasks=tasks,
+            task_weights=weights,
+            balancer=p.balancer,
+            weight_decay=p.weight_decay,
+            min_learning_rate=p.min_lr,
+            clip=p.clip,
+            accumulate=p.accumulate,
+            selection="objects",
+            seed=self._seed(variant, replicate),
+        )
+
+    def head_weights(self, variant: str) -> dict[str, float]:
+        """Head to the weight of its loss."""
+        p = self.variant_parameters(variant)
+        return {head: getattr(p, f"weight_{head}") for head in ("semantic", "instance", "geometry")}
+
+    def loader(self, variant: str, replicate: int) -> EpochLoader:
+        """The training crops of a variant."""
+        p = self.variant_parameters(variant)
+        return training_loader(p, self.parts["train"], self._seed("crops", replicate))
+
+    def objective(self, variant: str) -> EMObjective:
+        """The losses of both modes, unweighted."""
+        p = self.variant_parameters(variant)
+        names = ("ce", "iou", "dice", "pull", "push", "norm", "dir", "cov", "raw")
+        weights = {f"weight_{name}": getattr(p, f"weight_{name}") for name in names}
+        loss = EMLoss(
+            weight_semantic=p.weight_semantic, weight_instance=p.weight_instance,
+            weight_geometry=p.weight_geometry, delta_v=p.delta_v, delta_d=p.delta_d,
+            raw_region=p.raw_region, spatial_dims=p.dims, **weights,
+        )  # fmt: skip
+        return EMObjective(loss.to(self.fabric.device), p.modes)
+
+    def _trainer(self, variant: str, replicate: int) -> StageTrainer:
+        torch.manual_seed(self._seed("initial weights", replicate))
+        objective, weights = self.objective(variant), self.head_weights(variant)
+        total = self.parameters.replicates
+        return StageTrainer(
+            self.fabric, self.untrained_model(variant), objective, self.settings(variant, replicate),
+            self.loader(variant, replicate), partial(self.validate, variant=variant),
+            self.run.stage(replicate, variant),
+            context=self._context(variant, replicate),
+            card=model_card(variant, self.variant_parameters(variant), self.volume),
+            label=variant if total == 1 else f"{variant}, {replicate + 1} of {total}",
+            log_dir=self.run.tensorboard(replicate, variant),
+            name_losses=partial(log_keys, weights=weights),
+            make_probe=(lambda: self._probe(variant, objective)) if replicate == 0 else None,
+            probe_every=self.parameters.probe_every,
+        )  # fmt: skip
+
+    def validate(self, model: EMModel, variant: str) -> dict[str, float]:
+        """Scores on the validation part; see ``validation_scores``."""
+        p = self.variant_parameters(variant)
+        return validation_scores(model, self.parts["validation"], p, self.fabric.device, self.fabric.autocast)
+
+    def fingerprint(self, variant: str, replicate: int) -> str:
+        """Hash of all that a training depends on: code, data, split, parameters, seed."""
+        return self.settings(variant, replicate).fingerprint(*self._context(variant, replicate))
+
+    def _context(self, variant: str, replicate: int) -> tuple[str, ...]:
+        relevant = self.variant_parameters(variant).model_dump(exclude=WITHOUT_EFFECT)
+        split = ", ".join(f"{name} {self.parts[name].name}" for name in PARTS)
+        code = training_code_fingerprint("em")
+        return code, self.data_fingerprint, split, str(replicate), json.dumps(relevant)
+
+    def _probe(self, variant: str, objective: EMObjective) -> GradientProbe:
+        """Fixed crops, drawn as training draws them but without augmentation."""
+        p = self.variant_parameters(variant).model_copy(update={"augment": False, "workers": 0})
+        batches = training_loader(p, self.parts["train"], self._seed("probe", 0)).batches(0)
+        chosen = [self.fabric.to_device(batch) for batch in islice(batches, p.probe_batches)]
+        return GradientProbe(objective, chosen, self.settings(variant, 0).task_weights)
+
+    def _seed(self, purpose: str, replicate: int) -> int:
+        return int(sha256_of(str(self.parameters.seed), purpose, str(replicate))[:12], 16)
+
+    # ------------------------------------------------------------------ trained models
+    def model(self, variant: str, replicate: int = 0) -> EMModel:
+        """Best checkpoint of a variant, if it was trained with this code, data and these parameters.
+
+        Raises:
+            MissingArtefactError: it was not; the message names the notebook to run.
+        """
+        folder = self.run.stage(replicate, variant)
+        self.run.require(folder / "stage.json", TRAINING_NOTEBOOK)
+        if not is_finished(folder, self.fingerprint(variant, replicate)):
+            raise MissingArtefactError(
+                f"{folder} was trained with other parameters, data or code: run notebook {TRAINING_NOTEBOOK} first"
+            )
+        return load_model(EMModel, folder / "best")
