@@ -9,14 +9,14 @@ from itertools import islice
 import torch
 from lightning_fabric import Fabric
 
-from mtl.datasets.em import EMVolume
+from mtl.datasets.em import EMVolume, ZSplit
 from mtl.errors import MissingArtefactError, ParameterError
 from mtl.files import sha256_of
 from mtl.losses.em import EMLoss
 from mtl.model_folder import load_model
 from mtl.models.em import EMModel
 from mtl.studies.code_fingerprint import training_code_fingerprint
-from mtl.studies.em.data import PARTS, open_parts, open_run_volume, training_loader
+from mtl.studies.em.data import open_run_volume, open_split, training_loader
 from mtl.studies.em.log_keys import log_keys
 from mtl.studies.em.model_card import model_card
 from mtl.studies.em.objective import EMObjective, tasks_of
@@ -33,6 +33,8 @@ from mtl.training.stage_result import StageResult, is_finished
 from mtl.training.stages import Stage
 
 TRAINING_NOTEBOOK = "02_training"
+#: Residual blocks of the backbone's levels, finest first (those of SegResNet, and more of its last).
+BLOCKS_DOWN = (1, 2, 2, 4, 4, 4)
 #: Parameters that change where and how fast a variant trains, or what is made of it later, not its result.
 WITHOUT_EFFECT = {
     "run", "output_root", "device", "workers", "data_root", "variants", "ablations", "replicates",
@@ -67,11 +69,16 @@ class EMStudy:
         return self.volume.fingerprint()
 
     @cached_property
-    def parts(self) -> dict[str, EMVolume]:
-        """``train``, ``validation`` and ``test``: planes that no other part has; frozen with the run."""
-        parts = open_parts(self.parameters, self.volume, self.run)
+    def split(self) -> ZSplit:
+        """Which planes train, choose and test; frozen with the run."""
+        split = open_split(self.parameters, self.volume, self.run)
         record_provenance(self.parameters, self.data_fingerprint)
-        return parts
+        return split
+
+    @cached_property
+    def parts(self) -> dict[str, EMVolume]:
+        """``train``, ``validation`` and ``test``: planes that no other part has."""
+        return self.split.parts(self.volume)
 
     # ------------------------------------------------------------------ variants
     @cached_property
@@ -97,7 +104,8 @@ class EMStudy:
         return EMModel(
             spatial_dims=p.dims,
             features=p.features,
-            levels=p.levels,
+            blocks_down=BLOCKS_DOWN[: p.levels],
+            blocks_up=(1,) * (p.levels - 1),
             embedding_channels=p.embedding_channels,
             geometry=p.weight_geometry > 0,
             injection=p.injection,
@@ -153,7 +161,7 @@ class EMStudy:
         loss = EMLoss(
             weight_semantic=p.weight_semantic, weight_instance=p.weight_instance,
             weight_geometry=p.weight_geometry, delta_v=p.delta_v, delta_d=p.delta_d,
-            raw_region=p.raw_region, spatial_dims=p.dims, **weights,
+            raw_region=p.raw_region, **weights,
         )  # fmt: skip
         return EMObjective(loss.to(self.fabric.device), p.modes)
 
@@ -185,9 +193,8 @@ class EMStudy:
 
     def _context(self, variant: str, replicate: int) -> tuple[str, ...]:
         relevant = self.variant_parameters(variant).model_dump(exclude=WITHOUT_EFFECT)
-        split = ", ".join(f"{name} {self.parts[name].name}" for name in PARTS)
         code = training_code_fingerprint("em")
-        return code, self.data_fingerprint, split, str(replicate), json.dumps(relevant)
+        return code, self.data_fingerprint, self.split.hash, str(replicate), json.dumps(relevant)
 
     def _probe(self, variant: str, objective: EMObjective) -> GradientProbe:
         """Fixed crops, drawn as training draws them but without augmentation."""
