@@ -1,0 +1,58 @@
+"""Samples of `CropDataset` joined to a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.nn.functional import pad
+
+from mtl.datasets.em.volumes import UNKNOWN
+
+MODES, HEADS = ("automatic", "proofread"), ("semantic", "instance", "geometry")
+PADDING = -1  # label of a point that is none
+
+
+def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Join samples to a batch; everything that a training step needs to count is counted here, on the CPU.
+
+    ``image`` (B, 1, *sp) float32, ``labels`` (B, *sp) int64, ``targets`` (dict, each stacked), ``points``
+    (B, P, S) and ``point_labels`` (B, P) int64 (1, 0, -1 padding), ``semantic_ids`` and ``target_ids`` (B,)
+    int64, ``has_foreground`` (B,) bool, ``spacing`` (B, S) float32, ``max_instances`` int; lists ``id``,
+    ``volume``, ``mode``; ``valid_units``: per task ``<mode>/<head>``, in how many samples it has a label.
+    """
+    n_points = max(len(sample["points"]) for sample in samples)
+    has_foreground = [sample["mode"] is not None for sample in samples]
+    listed = {key: [sample[key] for sample in samples] for key in ("id", "volume", "mode")}
+    return {
+        "image": torch.stack([sample["image"] for sample in samples]),
+        "labels": torch.stack([sample["labels"] for sample in samples]),
+        "targets": {
+            key: torch.stack([sample["targets"][key] for sample in samples]) for key in samples[0]["targets"]
+        },
+        "points": torch.stack([_filled(sample["points"], n_points, 0) for sample in samples]),
+        "point_labels": torch.stack(
+            [_filled(sample["point_labels"], n_points, PADDING) for sample in samples]
+        ),
+        "semantic_ids": torch.tensor([sample["semantic_id"] for sample in samples], dtype=torch.int64),
+        "target_ids": torch.tensor([sample["target_id"] for sample in samples], dtype=torch.int64),
+        "has_foreground": torch.tensor(has_foreground, dtype=torch.bool),
+        "spacing": torch.tensor([sample["spacing"] for sample in samples], dtype=torch.float32),
+        "max_instances": max(0, *(int(sample["labels"].max()) for sample in samples)),
+        **listed,
+        "valid_units": _valid_units(samples, sum(has_foreground)),
+    }
+
+
+def _valid_units(samples: Sequence[dict[str, Any]], n_foreground: int) -> dict[str, int]:
+    """Without known foreground a sample teaches what background is (and its grey values), nothing more."""
+    n_known = sum(bool((sample["labels"] != UNKNOWN).any()) for sample in samples)
+    counts = {f"{mode}/{head}": n_foreground for mode in MODES for head in HEADS}
+    return counts | {"automatic/semantic": n_known, "automatic/geometry": n_known}
+
+
+def _filled(rows: torch.Tensor, n_rows: int, value: int) -> torch.Tensor:
+    """Rows up to ``n_rows``, filled with ``value`` at the end."""
+    missing = n_rows - len(rows)
+    return pad(rows, (0, 0) * (rows.dim() - 1) + (0, missing), value=value)

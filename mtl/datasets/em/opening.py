@@ -1,0 +1,111 @@
+"""One door for every layout: tells from what lies at a path which reader it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mtl.datasets.em.fib25 import SAMPLE, TRUTH, read_fib25
+from mtl.datasets.em.hdf5 import CREMI_IMAGE, read_cremi, read_gala, read_hdf5
+from mtl.datasets.em.lazy_arrays import open_hdf5
+from mtl.datasets.em.ome_zarr import open_zarr
+from mtl.datasets.em.planes import read_planes
+from mtl.datasets.em.tiff import is_membrane_map, read_isbi2012, read_snemi3d, read_tiff_stack
+from mtl.datasets.em.volume_checks import check_axis_order
+from mtl.datasets.em.volumes import EMVolume, check_foreground
+from mtl.errors import DataError, ParameterError
+
+HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf")
+TIFF_SUFFIXES = (".tif", ".tiff")
+ZARR_MARKS = (".zgroup", ".zarray", "zarr.json")
+EXPECTED = (
+    "a folder with training_sample2/groundtruth.h5 (FIB-25), train-image.h5 and train-gt.lzf.h5 (gala), "
+    "train-volume.tif and train-labels.tif (ISBI 2012), train-input.tif and train-labels.tif (SNEMI3D), a "
+    "CREMI file, an HDF5 or TIFF file, or a Zarr / OME-NGFF folder"
+)
+
+
+def open_volume(
+    path: str | Path,
+    spacing: Sequence[float] | None = None,
+    labels: str | Path | None = None,
+    name: str | None = None,
+    dataset: str = "stack",
+    level: int = 0,
+    need_foreground: bool = True,
+) -> EMVolume:
+    """Open a volume of any known layout.
+
+    Args:
+        path: file or folder.
+        spacing: (z, y, x) in nm, instead of what the files or the layout state.
+        labels: the labels' file for a plain TIFF or HDF5 image, the labels' folder for a folder of planes,
+            or their key in a Zarr store. A TIFF of 0 and 255 is a membrane map.
+        name: of the volume; the layout's or the file's where not given.
+        dataset: key in plain HDF5 files.
+        level: scale level of an OME-NGFF image.
+        need_foreground: refuse a volume without labels, or with no known instance in them.
+
+    Raises `DataError` naming file and key, and what is expected there; see the readers.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder; expected {EXPECTED}")
+    volume = _opened(path, spacing, labels, dataset, level)
+    if name is not None:
+        volume = replace(volume, name=name)
+    if need_foreground:
+        check_foreground(volume)
+    return volume
+
+
+def _opened(
+    path: Path, spacing: Sequence[float] | None, labels: str | Path | None, dataset: str, level: int
+) -> EMVolume:
+    if path.is_dir() and any((path / mark).is_file() for mark in ZARR_MARKS):
+        return open_zarr(path, labels=labels, level=level, spacing=spacing)
+    if path.is_dir() and labels is not None:
+        return _tiff(path, labels, spacing)
+    if path.is_dir():
+        return _respaced(_folder(path), spacing)
+    if path.suffix.lower() in HDF5_SUFFIXES:
+        return _hdf5(path, spacing, labels, dataset)
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        return _tiff(path, labels, spacing)
+    raise DataError(f"{path}: unknown kind of file; expected {EXPECTED}")
+
+
+def _folder(folder: Path) -> EMVolume:
+    if (folder / SAMPLE).is_dir() or (folder / TRUTH).is_file():
+        return read_fib25(folder)
+    for part in ("train", "test"):
+        if (folder / f"{part}-image.h5").is_file():
+            return read_gala(folder, part)
+    if (folder / "train-volume.tif").is_file():
+        return read_isbi2012(folder)
+    if (folder / "train-input.tif").is_file():
+        return read_snemi3d(folder)
+    found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:6]) or "nothing"
+    raise DataError(f"{folder}: no known layout (it holds {found}); expected {EXPECTED}")
+
+
+def _hdf5(path: Path, spacing: Sequence[float] | None, labels: str | Path | None, dataset: str) -> EMVolume:
+    with open_hdf5(path) as file:
+        cremi = CREMI_IMAGE in file
+    if not cremi:
+        return read_hdf5(path, labels, spacing, dataset)
+    if labels is not None:
+        raise ParameterError(f"labels={labels}: {path} is a CREMI file, which holds its labels itself")
+    return _respaced(read_cremi(path, need_labels=False), spacing)
+
+
+def _tiff(path: Path, labels: str | Path | None, spacing: Sequence[float] | None) -> EMVolume:
+    binary = labels is not None and is_membrane_map(read_planes(labels))
+    return read_tiff_stack(path, labels, spacing, membrane=0 if binary else None)
+
+
+def _respaced(volume: EMVolume, spacing: Sequence[float] | None) -> EMVolume:
+    if spacing is None:
+        return volume
+    return replace(volume, spacing=check_axis_order(spacing, f"volume {volume.name!r}"))
