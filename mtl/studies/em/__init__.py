@@ -1,0 +1,1 @@
+"""The em study: neurons in electron microscopy, automatic and proofread."""
