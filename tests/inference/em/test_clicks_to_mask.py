@@ -1,0 +1,124 @@
+"""The rule, against the same rule written voxel by voxel with a flood fill."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mtl.errors import ParameterError
+from mtl.inference.em import clicks_to_mask as rule
+from mtl.inference.em.clicks_to_mask import clicks_to_mask, predicted_foreground
+
+
+def by_hand(embedding, foreground, points, labels, delta_d):
+    """The rule in float64 over every voxel, then a flood fill from each positive click."""
+    field, allowed = embedding.double().numpy(), foreground.numpy()
+    means = [
+        np.mean([field[:, *p] for p, label in zip(points, labels, strict=True) if label == wanted], axis=0)
+        if wanted in labels
+        else None
+        for wanted in (1, 0)
+    ]
+    wanted = np.zeros(allowed.shape, bool)
+    if means[0] is None:
+        return wanted
+
+    def good(voxel):
+        f = field[:, *voxel]
+        near = np.linalg.norm(f - means[0])
+        far = np.inf if means[1] is None else np.linalg.norm(f - means[1])
+        return allowed[voxel] and near <= delta_d and near < far
+
+    queue = deque(tuple(p) for p, label in zip(points, labels, strict=True) if label == 1 and good(tuple(p)))
+    while queue:
+        voxel = queue.popleft()
+        if wanted[voxel]:
+            continue
+        wanted[voxel] = True
+        for axis, step in itertools.product(range(len(voxel)), (-1, 1)):
+            other = tuple(v + step * (a == axis) for a, v in enumerate(voxel))
+            if all(0 <= o < n for o, n in zip(other, allowed.shape, strict=True)) and good(other):
+                queue.append(other)
+    return wanted
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_equals_the_rule_voxel_by_voxel(data: st.DataObject) -> None:
+    shape = data.draw(st.sampled_from([(5, 9, 11), (1, 6, 6), (12, 13)]))
+    seed = data.draw(st.integers(0, 2**16))
+    make = torch.Generator().manual_seed(seed)
+    embedding = torch.randn(3, *shape, generator=make)
+    foreground = torch.rand(shape, generator=make) < 0.9
+    n = data.draw(st.integers(0, 5))
+    points = torch.stack([torch.randint(0, size, (n,), generator=make) for size in shape], dim=1)
+    labels = torch.randint(0, 2, (n,), generator=make)
+    mask = clicks_to_mask(embedding, foreground, points, labels, delta_d=1.7)
+    assert mask.dtype == bool
+    assert np.array_equal(mask, by_hand(embedding, foreground, points.tolist(), labels.tolist(), 1.7))
+
+
+def snake(shape: tuple[int, int, int]) -> torch.Tensor:
+    """A foreground that winds through planes and rows, so that it leaves every box many times."""
+    foreground = torch.zeros(shape, dtype=torch.bool)
+    foreground[:, ::2] = True
+    for row in range(1, shape[1], 2):
+        foreground[0, row, -1 if row % 4 == 1 else 0] = True
+    return foreground
+
+
+@pytest.mark.parametrize("reach", [0, 1, 3, 16])
+def test_growing_boxes_find_all_of_a_winding_object(reach: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rule, "FIRST_REACH", reach)
+    foreground = snake((3, 31, 40))
+    mask = clicks_to_mask(torch.zeros(2, 3, 31, 40), foreground, torch.tensor([[2, 0, 5]]), torch.ones(1))
+    assert np.array_equal(mask, foreground.numpy())
+
+
+def test_parts_of_all_positive_clicks_and_of_no_other() -> None:
+    foreground = torch.zeros(4, 60, dtype=torch.bool)
+    foreground[:, 0:10] = foreground[:, 20:30] = foreground[:, 50:60] = True
+    points, labels = torch.tensor([[1, 3], [2, 55]]), torch.tensor([1, 1])
+    mask = clicks_to_mask(torch.zeros(2, 4, 60), foreground, points, labels)
+    assert mask[:, :10].all() and mask[:, 50:].all()
+    assert mask.sum() == 80
+
+
+def test_a_negative_click_moves_the_border_and_padding_counts_for_nothing() -> None:
+    embedding = torch.linspace(0, 2, 41).expand(1, 6, 41).clone()
+    foreground = torch.ones(6, 41, dtype=torch.bool)
+    alone = clicks_to_mask(embedding, foreground, torch.tensor([[0, 0], [0, 40]]), torch.tensor([1, -1]))
+    against = clicks_to_mask(embedding, foreground, torch.tensor([[0, 0], [0, 40]]), torch.tensor([1, 0]))
+    assert alone[0].sum() == 31  # 0 to 1.5 in steps of .05
+    assert against[0].sum() == 20  # nearer to 0 than to 2
+
+
+def test_without_positive_clicks_the_mask_is_empty() -> None:
+    arguments = torch.zeros(2, 4, 4), torch.ones(4, 4, dtype=torch.bool)
+    assert not clicks_to_mask(*arguments, torch.zeros(0, 2, dtype=torch.long), torch.zeros(0)).any()
+    assert not clicks_to_mask(*arguments, torch.tensor([[1, 1]]), torch.tensor([0])).any()
+
+
+@pytest.mark.parametrize(
+    ("point", "said"),
+    [((0, 3, 9), "x = 9, 0 to 5"), ((-1, 0, 0), "z = -1, 0 to 3"), ((0, 5, 0), "y = 5, 0 to 4")],
+)
+def test_points_outside_are_named(point: tuple[int, ...], said: str) -> None:
+    with pytest.raises(ParameterError, match=said):
+        clicks_to_mask(
+            torch.zeros(2, 4, 5, 6),
+            torch.ones(4, 5, 6, dtype=torch.bool),
+            torch.tensor([point]),
+            torch.ones(1),
+        )
+
+
+def test_predicted_foreground_is_every_class_but_the_first() -> None:
+    semantic = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(predicted_foreground(semantic), semantic.argmax(0) != 0)
