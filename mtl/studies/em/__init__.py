@@ -1,0 +1,1 @@
+"""The em study: automatic and proofread segmentation of electron microscopy volumes."""
