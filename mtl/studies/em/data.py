@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
+from typing import Any
 
 from mtl.datasets.em import CropDataset, EMVolume, ZSplit, collate, open_volume, z_split
 from mtl.datasets.phantoms.em import em_phantom
 from mtl.errors import ProtocolError
 from mtl.files import read_json, write_json
+from mtl.losses.em import EMLoss
+from mtl.studies.em.objective import valid_units
 from mtl.studies.em.parameters import EMParameters
 from mtl.studies.parameters import project_path
 from mtl.studies.run_directory import RunDirectory
 from mtl.targets.em import em_targets
+from mtl.training.objective import Batch
 from mtl.training.sampling import EpochLoader, ShuffledSampler
 
 
@@ -48,12 +54,14 @@ def open_split(parameters: EMParameters, volume: EMVolume, run: RunDirectory) ->
             f"{run.split} was frozen with another volume, fractions or gap: choose another name with the "
             "parameter 'run', or throw this run's results away with --force"
         )
-    write_json(run.split, split.to_dict())
+    write_json(run.split, asdict(split) | {"hash": split.hash, "test_hash": split.test_hash})
     return split
 
 
-def training_loader(parameters: EMParameters, volume: EMVolume, seed: int) -> EpochLoader:
-    """Random crops of ``volume`` with targets and clicks, in batches."""
+def training_loader(
+    parameters: EMParameters, volume: EMVolume, loss: EMLoss, tasks: Sequence[str], seed: int
+) -> EpochLoader:
+    """Random crops of ``volume`` with targets and clicks, in batches that say what ``tasks`` can learn."""
     p = parameters
     crops = CropDataset(
         [volume],
@@ -75,4 +83,10 @@ def training_loader(parameters: EMParameters, volume: EMVolume, seed: int) -> Ep
         num_neg_points=p.num_neg_points,
         point_sample_mode=p.point_sample_mode,
     )
-    return EpochLoader(crops, ShuffledSampler(len(crops), seed), p.batch_size, collate, p.workers)
+    join = partial(_batch, loss=loss, tasks=tuple(tasks))
+    return EpochLoader(crops, ShuffledSampler(len(crops), seed), p.batch_size, join, p.workers)
+
+
+def _batch(samples: Sequence[dict[str, Any]], loss: EMLoss, tasks: Sequence[str]) -> Batch:
+    batch = collate(samples)
+    return batch | {"valid_units": valid_units(loss, tasks, batch["labels"], batch["target_ids"])}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-SHORT = {"semantic": "sem", "instance": "ins", "geometry": "geom"}
+SHORT = {"semantic": "sem", "instance": "ins", "geometry": "geom", "target": "target"}
 
 
 def log_keys(means: Mapping[str, float], weights: Mapping[str, float]) -> dict[str, float]:

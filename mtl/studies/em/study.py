@@ -6,6 +6,7 @@ import json
 from functools import cached_property, partial
 from itertools import islice
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 
@@ -19,7 +20,7 @@ from mtl.studies.code_fingerprint import training_code_fingerprint
 from mtl.studies.em.data import open_run_volume, open_split, training_loader
 from mtl.studies.em.log_keys import log_keys
 from mtl.studies.em.model_card import model_card
-from mtl.studies.em.objective import EMObjective, tasks_of
+from mtl.studies.em.objective import EMObjective, task_weights
 from mtl.studies.em.parameters import EMParameters
 from mtl.studies.em.validation import validation_scores
 from mtl.studies.em.variants import changes
@@ -35,6 +36,21 @@ from mtl.training.stages import Stage
 TRAINING_NOTEBOOK = "02_training"
 #: Residual blocks of the backbone's levels, finest first (those of SegResNet, and more of its last).
 BLOCKS_DOWN = (1, 2, 2, 4, 4, 4)
+#: What losses and their terms are called after ``weight_`` in the parameters.
+WEIGHTS = (
+    "semantic",
+    "instance",
+    "geometry",
+    "ce",
+    "iou",
+    "dice",
+    "pull",
+    "push",
+    "norm",
+    "dir",
+    "cov",
+    "raw",
+)
 #: Parameters that change where and how fast a variant trains, or what is made of it later, not its result.
 WITHOUT_EFFECT = {
     "run", "output_root", "device", "workers", "data_root", "variants", "ablations", "replicates",
@@ -80,6 +96,12 @@ class EMStudy:
         """``train``, ``validation`` and ``test``: planes that no other part has."""
         return self.split.parts(self.volume)
 
+    @cached_property
+    def test_labels(self) -> np.ndarray:
+        """Labels of the test part, int64 ``(*sp)``; -100 unknown."""
+        test = self.parts["test"]
+        return test.read_labels(test.box)
+
     # ------------------------------------------------------------------ variants
     @cached_property
     def fabric(self) -> Fabric:
@@ -95,7 +117,8 @@ class EMStudy:
         """The run's parameters with what the variant changes. Raises ``ParameterError``."""
         p = self.parameters
         if variant not in self.training_order():
-            raise ParameterError(f"unknown variant {variant!r}: this run has {', '.join(self.training_order())}")
+            known = ", ".join(self.training_order())
+            raise ParameterError(f"unknown variant {variant!r}: this run has {known}")
         return EMParameters.from_values(p.model_dump() | changes(variant, p.arms[0]), f"variant {variant!r}")
 
     def untrained_model(self, variant: str) -> EMModel:
@@ -126,13 +149,12 @@ class EMStudy:
     def settings(self, variant: str, replicate: int) -> Stage:
         """What trains in a variant, how fast and for how long."""
         p = self.variant_parameters(variant)
-        tasks = tasks_of(p.modes, self.head_weights(variant))
-        weights = {task: self.head_weights(variant)[task.split("/")[1]] / len(p.modes) for task in tasks}
+        weights = task_weights(self.loss(variant), p.modes, p.injection)
         return Stage(
             name=variant,
             learning_rates=dict.fromkeys(self.untrained_model(variant).parts, p.learning_rate),
             epochs=p.epochs,
-            tasks=tasks,
+            tasks=tuple(weights),
             task_weights=weights,
             balancer=p.balancer,
             weight_decay=p.weight_decay,
@@ -143,31 +165,27 @@ class EMStudy:
             seed=self._seed(variant, replicate),
         )
 
-    def head_weights(self, variant: str) -> dict[str, float]:
-        """Head to the weight of its loss."""
-        p = self.variant_parameters(variant)
-        return {head: getattr(p, f"weight_{head}") for head in ("semantic", "instance", "geometry")}
-
     def loader(self, variant: str, replicate: int) -> EpochLoader:
-        """The training crops of a variant."""
+        """The training crops of a variant: those of every other variant with the same seed."""
+        return self._loader(variant, self.variant_parameters(variant), self._seed("crops", replicate))
+
+    def _loader(self, variant: str, parameters: EMParameters, seed: int) -> EpochLoader:
+        tasks = self.settings(variant, 0).tasks
+        return training_loader(parameters, self.parts["train"], self.loss(variant), tasks, seed)
+
+    def loss(self, variant: str) -> EMLoss:
+        """All losses of one mode, with the weights of a variant."""
         p = self.variant_parameters(variant)
-        return training_loader(p, self.parts["train"], self._seed("crops", replicate))
+        weights = {f"weight_{name}": getattr(p, f"weight_{name}") for name in WEIGHTS}
+        return EMLoss(**weights, delta_v=p.delta_v, delta_d=p.delta_d, raw_region=p.raw_region)
 
     def objective(self, variant: str) -> EMObjective:
         """The losses of both modes, unweighted."""
-        p = self.variant_parameters(variant)
-        names = ("ce", "iou", "dice", "pull", "push", "norm", "dir", "cov", "raw")
-        weights = {f"weight_{name}": getattr(p, f"weight_{name}") for name in names}
-        loss = EMLoss(
-            weight_semantic=p.weight_semantic, weight_instance=p.weight_instance,
-            weight_geometry=p.weight_geometry, delta_v=p.delta_v, delta_d=p.delta_d,
-            raw_region=p.raw_region, **weights,
-        )  # fmt: skip
-        return EMObjective(loss.to(self.fabric.device), p.modes)
+        return EMObjective(self.loss(variant).to(self.fabric.device), self.variant_parameters(variant).modes)
 
     def _trainer(self, variant: str, replicate: int) -> StageTrainer:
         torch.manual_seed(self._seed("initial weights", replicate))
-        objective, weights = self.objective(variant), self.head_weights(variant)
+        objective, weights = self.objective(variant), self.loss(variant).weights
         total = self.parameters.replicates
         return StageTrainer(
             self.fabric, self.untrained_model(variant), objective, self.settings(variant, replicate),
@@ -199,7 +217,7 @@ class EMStudy:
     def _probe(self, variant: str, objective: EMObjective) -> GradientProbe:
         """Fixed crops, drawn as training draws them but without augmentation."""
         p = self.variant_parameters(variant).model_copy(update={"augment": False, "workers": 0})
-        batches = training_loader(p, self.parts["train"], self._seed("probe", 0)).batches(0)
+        batches = self._loader(variant, p, self._seed("probe", 0)).batches(0)
         chosen = [self.fabric.to_device(batch) for batch in islice(batches, p.probe_batches)]
         return GradientProbe(objective, chosen, self.settings(variant, 0).task_weights)
 
@@ -217,6 +235,7 @@ class EMStudy:
         self.run.require(folder / "stage.json", TRAINING_NOTEBOOK)
         if not is_finished(folder, self.fingerprint(variant, replicate)):
             raise MissingArtefactError(
-                f"{folder} was trained with other parameters, data or code: run notebook {TRAINING_NOTEBOOK} first"
+                f"{folder} was trained with other parameters, data or code: run notebook "
+                f"{TRAINING_NOTEBOOK} first"
             )
         return load_model(EMModel, folder / "best")

@@ -1,0 +1,190 @@
+"""Instances of the test part, by every method, each tuned on the validation part.
+
+Three methods read a network's outputs, one the image alone. All go through one grid search with one score
+(adapted Rand error); what was found for the test part is kept with the settings that made it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mtl.datasets.em import EMVolume
+from mtl.errors import MissingArtefactError
+from mtl.evaluation.em.tuning import tune
+from mtl.files import atomic_path
+from mtl.inference.em.decoding import decode_embeddings
+from mtl.inference.em.directions import decode_directions
+from mtl.inference.em.watershed import watershed_instances
+from mtl.studies.em.prediction import VolumePrediction, predict
+from mtl.studies.em.study import EMStudy
+
+#: Of the baseline that sees the image alone.
+INTENSITY = "intensity watershed"
+#: Methods that read a network's outputs.
+EMBEDDING, BOUNDARY, DIRECTION = "embedding", "boundary watershed", "direction"
+EVALUATION_NOTEBOOK = "03_decoding_and_evaluation"
+
+Method = Callable[..., np.ndarray]
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Instances int32 ``(*sp)`` of the test part, the settings that made them, and their validation error."""
+
+    labels: np.ndarray
+    settings: dict[str, Any]
+    validation_error: float
+
+
+def segment_with_network(study: EMStudy, variant: str, replicate: int = 0) -> dict[str, Segmentation]:
+    """Test instances by every method that reads the variant's network; written to the run directory.
+
+    Raises ``MissingArtefactError`` where the variant was not trained.
+    """
+    model = study.model(variant, replicate)
+    p = study.variant_parameters(variant)
+    outputs = {
+        part: predict(model, study.parts[part], p, study.fabric.device, study.fabric.autocast)
+        for part in ("validation", "test")
+    }
+    methods = network_methods(study, outputs["test"].geometry is not None)
+    found = {}
+    for name, (method, grid) in methods.items():
+        found[name] = _tuned(
+            study, lambda part, m=method, **s: m(study.parts[part], outputs[part], **s), grid
+        )
+        _save(study, variant, name, found[name])
+    return found
+
+
+def segment_image(study: EMStudy) -> Segmentation:
+    """Test instances by watershed on the smoothed image; written to the run directory."""
+
+    def method(part: str, **settings: Any) -> np.ndarray:
+        volume = study.parts[part]
+        return _plane_by_plane(
+            volume, lambda image: _watershed(volume, image, settings), volume.read(volume.box)[0]
+        )
+
+    found = _tuned(study, method, watershed_grid(study))
+    _save(study, "no_network", INTENSITY, found)
+    return found
+
+
+def network_methods(study: EMStudy, geometry: bool) -> dict[str, tuple[Method, dict[str, list[Any]]]]:
+    """Name to ``method(volume, outputs, **settings)`` and the grid of its settings."""
+    p = study.parameters
+    finest = min(study.volume.spacing)
+    thresholds = [0.4, 0.5, 0.6]
+    methods: dict[str, tuple[Method, dict[str, list[Any]]]] = {
+        EMBEDDING: (
+            _by_embedding,
+            {
+                "threshold": thresholds,
+                "bandwidth": [0.5 * p.delta_d, p.delta_d],
+                "merge_distance": [0.0, p.delta_d],
+            },
+        ),
+        BOUNDARY: (_by_boundary, watershed_grid(study)),
+    }
+    if geometry:
+        methods[DIRECTION] = (
+            _by_direction,
+            {"threshold": thresholds, "reach": [3 * finest, 6 * finest, 12 * finest]},
+        )
+    return methods
+
+
+def watershed_grid(study: EMStudy) -> dict[str, list[Any]]:
+    """Settings of the watershed that are tried, the same for image and network; lengths in voxels of the finest axis."""
+    finest = min(study.volume.spacing)
+    return {
+        "sigma": [0.0, finest, 2 * finest, 4 * finest],
+        "seed_distance": [4 * finest, 8 * finest, 16 * finest],
+        "membrane_share": [None, 0.2, 0.35],
+    }
+
+
+def read_segmentation(study: EMStudy, variant: str, method: str) -> Segmentation:
+    """What ``segment_with_network`` or ``segment_image`` wrote. Raises ``MissingArtefactError``."""
+    path = study.run.require(_path(study, variant, method), EVALUATION_NOTEBOOK)
+    with np.load(path) as stored:
+        record = json.loads(str(stored["record"]))
+        if record["test_hash"] != study.split.test_hash:
+            raise MissingArtefactError(
+                f"{path} is of another test part: run notebook {EVALUATION_NOTEBOOK} first"
+            )
+        return Segmentation(stored["labels"], record["settings"], record["validation_error"])
+
+
+def _tuned(study: EMStudy, method: Callable[..., np.ndarray], grid: Mapping[str, list[Any]]) -> Segmentation:
+    validation = study.parts["validation"]
+    best = tune(
+        lambda **settings: method("validation", **settings), grid, validation.read_labels(validation.box)
+    )
+    return Segmentation(method("test", **best.parameters).astype(np.int32), best.parameters, best.error)
+
+
+def _by_embedding(volume: EMVolume, found: VolumePrediction, **settings: Any) -> np.ndarray:
+    threshold = settings.pop("threshold")
+    return _plane_by_plane(
+        volume,
+        lambda embedding, foreground: decode_embeddings(embedding, foreground > threshold, fill=True, **settings),
+        found.embedding, found.foreground,
+    )  # fmt: skip
+
+
+def _by_direction(volume: EMVolume, found: VolumePrediction, **settings: Any) -> np.ndarray:
+    threshold = settings.pop("threshold")
+    n_axes = 2 if volume.planar else 3
+    spacing = volume.spacing[-n_axes:]
+    return _plane_by_plane(
+        volume,
+        lambda geometry, foreground: decode_directions(
+            geometry[:n_axes], foreground > threshold, spacing, fill=True, **settings
+        ),
+        found.geometry, found.foreground,
+    )  # fmt: skip
+
+
+def _by_boundary(volume: EMVolume, found: VolumePrediction, **settings: Any) -> np.ndarray:
+    return _plane_by_plane(volume, lambda inside: _watershed(volume, inside, settings), found.foreground)
+
+
+def _watershed(volume: EMVolume, inside: np.ndarray, settings: Mapping[str, Any]) -> np.ndarray:
+    return watershed_instances(inside, volume.spacing[-inside.ndim :], **settings)
+
+
+def _plane_by_plane(volume: EMVolume, method: Method, *fields: np.ndarray) -> np.ndarray:
+    """``method`` on the whole part, or on every plane of a planar one, with ids that no two planes share."""
+    if not volume.planar:
+        return method(*fields)
+    planes, highest = [], 0
+    for number in range(volume.shape[0]):
+        labels = method(*(np.ascontiguousarray(field[..., number, :, :]) for field in fields)).astype(
+            np.int64
+        )
+        planes.append(np.where(labels > 0, labels + highest, 0))
+        highest = max(highest, int(planes[-1].max()))
+    return np.stack(planes)
+
+
+def _path(study: EMStudy, variant: str, method: str):
+    return study.run.path / "segmentations" / variant / f"{method.replace(' ', '_')}.npz"
+
+
+def _save(study: EMStudy, variant: str, method: str, found: Segmentation) -> None:
+    record = {
+        "settings": found.settings,
+        "validation_error": found.validation_error,
+        "test_hash": study.split.test_hash,
+    }
+    path = _path(study, variant, method)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, labels=found.labels, record=json.dumps(record))

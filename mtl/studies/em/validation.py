@@ -1,0 +1,38 @@
+"""The score that picks a variant's checkpoint: how well its own instances fit the validation part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import torch
+
+from mtl.datasets.em import EMVolume
+from mtl.evaluation.em import adapted_rand_error
+from mtl.inference.em.decoding import decode_embeddings
+from mtl.models.em import EMModel
+from mtl.studies.em.parameters import EMParameters
+from mtl.studies.em.prediction import predict
+
+
+def validation_scores(
+    model: EMModel,
+    volume: EMVolume,
+    parameters: EMParameters,
+    device: torch.device,
+    autocast: Callable[[], AbstractContextManager],
+) -> dict[str, float]:
+    """``objects``: 1 - adapted Rand error of the instances that the network's own outputs give.
+
+    Decoded with the settings that the loss aims at (bandwidth ``delta_d``); what is tuned for the evaluation is
+    tuned later, once.
+    """
+    found = predict(model, volume, parameters, device, autocast)
+    instances = decode_embeddings(
+        found.embedding,
+        found.foreground > 0.5,
+        bandwidth=parameters.delta_d,
+        min_size=parameters.min_object_voxels,
+    )
+    truth = volume.read_labels(volume.box)
+    return {"objects": 1 - adapted_rand_error(instances, truth)}

@@ -1,0 +1,146 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # EM: the volume, and what a network is asked to say about it
+#
+# **Question.** Neurons fill the tissue and touch each other everywhere: what does a network learn from instance
+# labels that are partly missing, and how far does one get without a network?
+
+# %% [markdown]
+# ## Parameters
+# papermill replaces these values; `params/em/*.yaml` holds whole sets of them.
+
+# %% tags=["parameters"]
+# Parameters
+run: str = "quick"  # name of the run directory in outputs/em/
+data_root: str = ""  # folder of the data sets
+volume: str = "phantom"  # phantom, or a file or folder below data_root
+dims: int = 3  # 2: every plane is a sample of its own
+gap_planes: int = 4  # unused planes between two parts
+contact_membrane: int = 1  # voxels between touching objects that are learnt as background
+label_fraction: float = 1.0  # share of the objects that training sees
+min_object_voxels: int = 50  # smaller objects count neither as truth nor as found
+seed: int = 0  # of everything random
+
+# %% [markdown]
+# The next cell checks them. A name that the study does not have is refused here, whoever set it.
+
+# %%
+from mtl.studies.parameters import read_parameters
+
+parameters = read_parameters("em", globals())
+
+# %% [markdown]
+# ## The volume
+# Labels are instance ids: background (membranes, where they are labelled) is zero, voxels that nobody annotated are
+# *unknown* and enter no loss and no figure. Distances are in nanometres: sections are often thicker than pixels are
+# wide, and a network or a metric that forgets this sees squashed cells.
+
+# %%
+import numpy as np
+import pandas as pd
+from mtl.reporting.claims import claim, show_table
+from mtl.reporting.figures import show_figure, use_report_style
+from mtl.reporting.figures_em import planes, target_pictures, three_views
+from mtl.reporting.metrics_file import write_metrics
+from mtl.studies.em.study import EMStudy
+
+use_report_style()
+study = EMStudy(parameters)
+image, labels = study.volume.read(study.volume.box)
+sizes = np.unique(labels[labels > 0], return_counts=True)[1]
+facts = {
+    "voxels (z, y, x)": " x ".join(map(str, study.volume.shape)),
+    "nm per voxel": " x ".join(f"{step:g}" for step in study.volume.spacing),
+    "objects": len(sizes),
+    "objects that count": int((sizes >= parameters.min_object_voxels).sum()),
+    "background": float((labels == 0).mean()),
+    "unknown": float((labels < 0).mean()),
+}
+show_table(pd.DataFrame([facts]), source="split.json", caption=f"Volume {study.volume.name}", index=False)
+
+# %% [markdown]
+# Three cuts through the middle, in true proportions. A colour is an object; black lines are where ids change; grey is
+# unknown.
+
+# %%
+figure = three_views(image, labels, study.volume.spacing)
+show_figure(figure, alt="The middle planes across z, y and x of the volume with its objects in colour.")
+
+# %% [markdown]
+# Most objects of a small volume are pieces that its faces cut off. Metrics that count objects leave out those below
+# `min_object_voxels`, in truth and prediction alike; Rand and information weigh by size anyway.
+
+# %%
+import matplotlib.pyplot as plt
+
+figure, axis = plt.subplots(figsize=(7.2, 3))
+axis.hist(np.log10(sizes), bins=30, color="#0072B2")
+axis.axvline(np.log10(parameters.min_object_voxels), color="#D55E00", linestyle="--", label="smallest that counts")
+axis.set(xlabel="Voxels of an object (power of ten)", ylabel="Objects")
+axis.legend()
+show_figure(figure, alt="Histogram of object sizes in voxels, with the smallest size that counts as a line.")
+
+# %% [markdown]
+# ## Parts that do not touch
+# One volume is split by z, and the same neurite runs through several planes: without a gap the network would be tested
+# on what it has just seen. The ranges and their hash are frozen in `split.json`.
+
+# %%
+rows = [
+    {
+        "part": name,
+        "planes": f"{getattr(study.split, name)[0]} to {getattr(study.split, name)[1] - 1}",
+        "voxels": int(np.prod(part.shape)),
+        "objects": len(np.unique(part.read_labels(part.box)[part.read_labels(part.box) > 0])),
+    }
+    for name, part in study.parts.items()
+]
+show_table(pd.DataFrame(rows), source="split.json", caption=f"Parts, {parameters.gap_planes} planes apart", index=False)
+
+# %% [markdown]
+# ## Crops
+# Training draws crops. An object that a crop cuts into several pieces becomes several objects; where cells touch
+# without a labelled membrane, a line of background is drawn between them (`contact_membrane`), for the training only.
+# A crop with known and unknown voxels is *fractionary*, one without unknown voxels *interactive*.
+
+# %%
+first = study.parameters.arms[0]
+batches = study.loader(first, 0).batches(1)
+samples = [next(batches) for _ in range(4)]
+images = [b["image"][0, 0].numpy() for b in samples]
+crops = [b["labels"][0].numpy() for b in samples]
+modes = [str(b["mode"][0]) for b in samples]
+middle = [len(crop) // 2 if crop.ndim == 3 else ... for crop in crops]
+figure = planes(
+    [i[m] for i, m in zip(images, middle, strict=True)], [c[m] for c, m in zip(crops, middle, strict=True)], modes
+)
+show_figure(figure, alt="The middle planes of four training crops with their objects; unknown voxels are grey.")
+
+# %% [markdown]
+# ## Targets
+# Every head's target is computed from the labels of the crop, in nanometres, for all objects at once:
+#
+# - *semantic*: foreground or background;
+# - *instance*: an embedding, near its object's mean and far from other means; a voxel weighs $w = e\,b$, more at
+#   boundaries ($e$) and towards the middle of its object ($b$, from the distance transform $D$);
+# - *geometry*: the unit vector to the object's centroid or skeleton; the structure tensor
+#   $T = G * (g g^\top) / G * 1$ of the gradient $g = \nabla D$, mixed with isotropy near the medial axis; and the image
+#   and foreground themselves.
+
+# %%
+number = next((i for i, crop in enumerate(crops) if (crop > 0).any()), 0)
+plane, batch = middle[number], samples[number]
+of_plane = {
+    "weight": batch["targets"]["weight"][0].numpy()[plane],
+    "direction": batch["targets"]["direction"][0].numpy()[:, plane],
+    "tensor": batch["targets"]["tensor"][0].numpy()[:, plane],
+}
+figure = target_pictures(images[number][plane], crops[number][plane], of_plane, study.volume.spacing[1:])
+show_figure(figure, alt="A plane with every target: objects, weights, directions, trace and coherence of the tensor.")
