@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch.nn.functional import pad
 
 from mtl.datasets.em.volumes import UNKNOWN
 
 MODES, HEADS = ("automatic", "proofread"), ("semantic", "instance", "geometry")
-PADDING = -1  # label of a point that is none
 
 
 def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -22,7 +20,6 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     int64, ``has_foreground`` (B,) bool, ``spacing`` (B, S) float32, ``max_instances`` int; lists ``id``,
     ``volume``, ``mode``; ``valid_units``: per task ``<mode>/<head>``, in how many samples it has a label.
     """
-    n_points = max(len(sample["points"]) for sample in samples)
     has_foreground = [sample["mode"] is not None for sample in samples]
     listed = {key: [sample[key] for sample in samples] for key in ("id", "volume", "mode")}
     return {
@@ -31,10 +28,8 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "targets": {
             key: torch.stack([sample["targets"][key] for sample in samples]) for key in samples[0]["targets"]
         },
-        "points": torch.stack([_filled(sample["points"], n_points, 0) for sample in samples]),
-        "point_labels": torch.stack(
-            [_filled(sample["point_labels"], n_points, PADDING) for sample in samples]
-        ),
+        "points": torch.stack([sample["points"] for sample in samples]),
+        "point_labels": torch.stack([sample["point_labels"] for sample in samples]),
         "semantic_ids": torch.tensor([sample["semantic_id"] for sample in samples], dtype=torch.int64),
         "target_ids": torch.tensor([sample["target_id"] for sample in samples], dtype=torch.int64),
         "has_foreground": torch.tensor(has_foreground, dtype=torch.bool),
@@ -50,9 +45,3 @@ def _valid_units(samples: Sequence[dict[str, Any]], n_foreground: int) -> dict[s
     n_known = sum(bool((sample["labels"] != UNKNOWN).any()) for sample in samples)
     counts = {f"{mode}/{head}": n_foreground for mode in MODES for head in HEADS}
     return counts | {"automatic/semantic": n_known, "automatic/geometry": n_known}
-
-
-def _filled(rows: torch.Tensor, n_rows: int, value: int) -> torch.Tensor:
-    """Rows up to ``n_rows``, filled with ``value`` at the end."""
-    missing = n_rows - len(rows)
-    return pad(rows, (0, 0) * (rows.dim() - 1) + (0, missing), value=value)

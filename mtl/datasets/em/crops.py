@@ -17,7 +17,13 @@ from mtl.datasets.em.label_changes import (
     keep_instances,
     split_components,
 )
-from mtl.datasets.em.prompt_sampling import SampleMode, proofread_mode, resolve_fractionary, sample_points
+from mtl.datasets.em.prompt_sampling import (
+    SampleMode,
+    padded,
+    proofread_mode,
+    resolve_fractionary,
+    sample_points,
+)
 from mtl.datasets.em.volumes import Box, EMVolume, check_foreground
 from mtl.errors import ParameterError
 
@@ -29,8 +35,8 @@ class CropDataset(Dataset):
 
     A sample: ``image`` float32 (1, *sp), ``labels`` int64 (*sp) with instances 1..K, ``spacing`` (S floats,
     nm), ``volume``, ``id`` ``<volume>/z_y_x`` (the crop's first voxel), ``targets`` (dict of tensors),
-    ``mode`` (see `proofread_mode`), and clicks: ``points`` int64 (P, S), ``point_labels`` int64 (P,) 1 or 0,
-    ``target_id``, ``semantic_id`` (0 points where there is no known foreground).
+    ``mode`` (see `proofread_mode`), and clicks: ``points`` int64 (P, S), ``point_labels`` int64 (P,) with 1,
+    0, or -1 for padding, ``target_id``, ``semantic_id``. P is ``num_pos_points + num_neg_points`` always.
 
     Args:
         volumes: with labels; drawn in proportion to their voxels.
@@ -158,10 +164,8 @@ class CropDataset(Dataset):
         return {key: torch.as_tensor(value) for key, value in self.targets(labels, spacing).items()}
 
     def _prompts(self, labels: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
-        found = sample_points(labels, generator=rng, **self.clicks)
-        if found is None:
-            points = torch.zeros((0, labels.ndim), dtype=torch.int64)
-            return {"points": points, "point_labels": points[:, 0], "target_id": 0, "semantic_id": 0}
+        n_points = self.clicks["num_pos"] + self.clicks["num_neg"]
+        found = padded(sample_points(labels, generator=rng, **self.clicks), n_points, labels.ndim)
         return {
             "points": torch.from_numpy(found.points),
             "point_labels": torch.from_numpy(found.labels.astype(np.int64)),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mtl.datasets.em.zarr_arrays import child
 from mtl.errors import DataError
 
 NANOMETRES = {
@@ -111,7 +112,7 @@ def multiscales_of(group: Any, where: str) -> Multiscales:
             "end, after t and c at most"
         )
     datasets = tuple(first.get("datasets", ()))
-    missing = [entry.get("path") for entry in datasets if str(entry.get("path")) not in group]
+    missing = [entry.get("path") for entry in datasets if child(group, str(entry.get("path")), where) is None]
     if missing or not datasets:
         raise DataError(f"{where}: expected an array for every scale level; missing: {missing or 'all'}")
     return Multiscales(where, axes, datasets, tuple(first.get("coordinateTransformations", ())))

@@ -16,7 +16,7 @@ from mtl.datasets.em.hdf5 import CREMI_IMAGE, CREMI_LABELS, CREMI_UNKNOWN
 from mtl.datasets.em.ngff import Multiscales, attributes_of, multiscales_of
 from mtl.datasets.em.volume_checks import check_axis_order, check_image, check_labels
 from mtl.datasets.em.volumes import EMVolume
-from mtl.datasets.em.zarr_arrays import ZarrArray, describe, is_array, open_node
+from mtl.datasets.em.zarr_arrays import ZarrArray, child, describe, is_array, open_node
 from mtl.errors import DataError
 
 
@@ -49,8 +49,10 @@ def open_zarr(
     spacing or unit, a level or label image that does not exist, other shapes, float labels.
     """
     root = open_node(store)
-    cremi = not image and not is_array(root) and CREMI_IMAGE in root
-    image, labels = (CREMI_IMAGE, labels or _cremi_labels(root)) if cremi else (image, labels)
+    cremi = not image and not is_array(root) and _has(root, CREMI_IMAGE, store)
+    if cremi:
+        image = CREMI_IMAGE
+        labels = CREMI_LABELS if labels is None and _has(root, CREMI_LABELS, store) else labels
     node, where = (open_node(store, image), describe(store, image)) if image else (root, describe(store, ""))
     array, stored = _level(node, where, level, channel)
     check_image(array, array.where)
@@ -92,7 +94,7 @@ def _labels(
             return None
         labels = f"{image}/{labels}".lstrip("/")
     root = open_node(store)
-    inside = not is_array(root) and str(labels) in root
+    inside = not is_array(root) and _has(root, str(labels), store)
     node = open_node(store, str(labels)) if inside else open_node(labels)
     where = describe(store, str(labels)) if inside else str(labels)
     if is_array(node):
@@ -126,8 +128,8 @@ def _declared(node: Any, where: str) -> str | None:
     return f"labels/{names[0]}" if names else None
 
 
-def _cremi_labels(root: Any) -> str | None:
-    return CREMI_LABELS if CREMI_LABELS in root else None
+def _has(root: Any, key: str, store: Any) -> bool:
+    return child(root, key, str(store)) is not None
 
 
 def _name(store: Any) -> str:

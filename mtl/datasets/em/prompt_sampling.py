@@ -11,6 +11,7 @@ from mtl.datasets.em.volumes import UNKNOWN
 from mtl.errors import ParameterError
 
 SampleMode = Literal["instance", "class"]
+PADDING = -1  # label of a point that is none
 FOREGROUND = 1  # the class of every instance where no semantic map says otherwise
 
 
@@ -83,6 +84,19 @@ def sample_points(
     if mode == "class":
         return PointSample(points.astype(np.int64), signs, 0, target)
     return PointSample(points.astype(np.int64), signs, target, int(semantic.ravel()[positive[0]]))
+
+
+def padded(sample: PointSample | None, n_points: int, n_axes: int) -> PointSample:
+    """A sample with exactly ``n_points`` rows, so that batches keep one shape: the rest has label -1.
+
+    ``None`` becomes rows of padding only, with target 0 and class 0.
+    """
+    points = np.zeros((n_points, n_axes), np.int64)
+    labels = np.full(n_points, PADDING, np.int8)
+    if sample is None:
+        return PointSample(points, labels, 0, 0)
+    points[: len(sample.points)], labels[: len(sample.labels)] = sample.points, sample.labels
+    return sample._replace(points=points, labels=labels)
 
 
 def _some(voxels: np.ndarray, wanted: int, rng: np.random.Generator) -> np.ndarray:

@@ -145,9 +145,9 @@ class EMVolume:
         labels = raw.astype(np.int64)
         for unknown in self.unknown_ids:
             labels[raw == unknown] = UNKNOWN
-        if labels.min() < 0 and (labels[labels < 0] != UNKNOWN).any():
+        if labels.min() < 0 and (strange := labels[(labels < 0) & (labels != UNKNOWN)]).size:
             raise DataError(
-                f"volume {self.name!r}: labels hold the id {labels.min()}; expected ids from 0, and "
+                f"volume {self.name!r}: labels hold the id {strange[0]}; expected ids from 0, and "
                 f"{UNKNOWN} for unknown (other ids that mean unknown go into unknown_ids)"
             )
         return labels

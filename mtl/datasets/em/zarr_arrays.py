@@ -54,6 +54,22 @@ def open_node(store: Any, key: str = "") -> Any:
         ) from error
 
 
+def child(group: Any, key: str, where: str) -> Any:
+    """The array or group ``key`` of a group, ``None`` where it is not there.
+
+    Raises `DataError` naming it where its metadata are damaged.
+    """
+    try:
+        return group[key]
+    except KeyError:
+        return None
+    except Exception as error:
+        raise DataError(
+            f"{where}/{key}: expected readable Zarr metadata, but it is damaged "
+            f"({type(error).__name__}: {error})"
+        ) from error
+
+
 def describe(store: Any, key: str) -> str:
     """Store and key as messages name them."""
     return f"{store}: {key!r}" if key else str(store)

@@ -28,7 +28,7 @@ FEW_POINTS, FEW_VOXELS = 24, 200  # below, a box is not halved further
 VARICOSITY = 0.3  # of the logarithm along one neurite
 WAVINESS = 0.3  # displacement in typical radii
 SLIVER = 60  # voxels: a neurite's piece with a smaller core is not one
-BRANCHING = 0.35  # share of neurites that end on another one, as its branch
+BRANCHING = 0.3  # share of the curves that are branches of another one
 
 
 @dataclass(frozen=True)
@@ -48,19 +48,19 @@ def grow_neurites(extent: np.ndarray, n_neurites: int, rng: np.random.Generator)
     bundles = _directions(BUNDLES, rng)
     homes = rng.uniform(0, 1, (BUNDLES, 3)) * extent
     starts = _spread_starts(extent, n_neurites, rng)
-    curves = []
+    curves: list[tuple[np.ndarray, ...]] = []
     for number, start in enumerate(starts):
-        nearest = int(np.argmin(np.linalg.norm(homes - start, axis=1)))
-        owner = int(rng.integers(number)) if number and rng.random() < BRANCHING else number
-        if owner != number:
-            trunk = curves[owner][0]
-            start = trunk[rng.integers(len(trunk))]
-        points, tangents = _curve(start, bundles[nearest], extent, radius, rng, both_ways=owner == number)
+        heading = bundles[int(np.argmin(np.linalg.norm(homes - start, axis=1)))]
+        is_branch = number > 0 and rng.random() < BRANCHING
+        owner = number
+        if is_branch:
+            trunk, _, _, owners = curves[rng.integers(number)]
+            start, owner = trunk[rng.integers(len(trunk))], int(owners[0])
+        points, tangents = _curve(start, heading, extent, radius, rng, both_ways=not is_branch)
         size = rng.normal(0, SIZE_SPREAD / 2)
         swelling = _smooth(rng.standard_normal(len(points)), 10) * VARICOSITY
-        curves.append(
-            (points, tangents, (radius * np.exp(size + swelling)) ** 2, np.full(len(points), owner))
-        )
+        weights = (radius * np.exp(size + swelling)) ** 2
+        curves.append((points, tangents, weights, np.full(len(points), owner)))
     joined = [np.concatenate(parts) for parts in zip(*curves, strict=True)]
     return Neurites(*joined, radius=radius)
 
