@@ -1,0 +1,1 @@
+"""The em study: parameters (light) and assembly."""
