@@ -1,1 +1,1 @@
-"""The em study put together: volumes to networks, instances, clicks and figures."""
+"""The em study: parameters (light) and assembly."""
