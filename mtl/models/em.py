@@ -1,0 +1,293 @@
+r"""One backbone, three spatially local heads, and five ways for clicks to take part.
+
+.. math:: f = \mathrm{backbone}(x), \qquad y_h = W_h\,\mathrm{ReLU}(\mathrm{norm}(V_h * (f + r))) + b_h,
+          \qquad h \in \{\text{semantic}, \text{instance}, \text{geometry}\}
+
+with the residual :math:`r` of the prompts (0 without them). Heads normalise the channels of each voxel by
+itself, so that a click changes nothing beyond its reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from torch import Tensor, nn
+
+from mtl.errors import ParameterError
+from mtl.models.dense_features import BACKBONES
+from mtl.models.parts import PartitionedModel
+from mtl.models.prompts import (
+    ChannelNorm,
+    PointPromptEncoder,
+    PointPrompts,
+    ball_offsets,
+    check_points,
+    click_balls,
+    embedding_logits,
+    local_convolution,
+)
+from mtl.models.target_head import TargetHead, per_voxel
+
+INJECTIONS = ("late", "input", "multiscale", "embedding", "target_head")
+
+
+class LocalHead(nn.Module):
+    """Convolution of side 3, norm over channels, ReLU, 1x1: ``(B, in_channels, *sp)`` to ``(B,
+    out_channels, *sp)``.
+
+    The convolution is linear: that of features plus residual is the sum of both, so a click session keeps
+    :meth:`convolve` of the features.
+    """
+
+    #: Voxels along each axis that an input voxel reaches.
+    reach = 1
+
+    def __init__(self, in_channels: int, hidden: int, out_channels: int, spatial_dims: int) -> None:
+        super().__init__()
+        self.convolution = local_convolution(spatial_dims, in_channels, hidden, bias=True)
+        self.norm = ChannelNorm(hidden)
+        self.project = nn.Linear(hidden, out_channels)
+
+    def convolve(self, features: Tensor) -> Tensor:
+        """The part that sees neighbours: ``(B, in_channels, *sp)`` to ``(B, hidden, *sp)``."""
+        return self.convolution(features)
+
+    def finish(self, hidden: Tensor) -> Tensor:
+        """The part that looks at each voxel alone: ``(B, hidden, *sp)`` to ``(B, out_channels, *sp)``."""
+        return per_voxel(self.project, self.norm(hidden).relu())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Both."""
+        return self.finish(self.convolve(features))
+
+
+class EMModel(PartitionedModel, PyTorchModelHubMixin):
+    """Automatic and proofread segmentation of EM volumes.
+
+    Arguments are saved beside the weights (``config.json``), so that ``from_pretrained(folder)`` needs
+    nothing else.
+
+    Args:
+        spatial_dims: 2 or 3; in_channels: of the image.
+        features: channels of the backbone at full resolution, and of the heads' hidden layer.
+        n_classes: of the semantic head, background (0) included; embedding_channels: of the instance head.
+        geometry: whether there is a geometry head (direction, structure tensor, RGBA).
+        injection: how prompts take part: ``late`` (residual before the heads), ``input`` (click balls as
+            channels of the image), ``multiscale`` (residual at every level of the encoder), ``embedding``
+            (distances in embedding space, no weights), ``target_head`` (a mask head for the prompted object).
+        backbone: ``SegResNet`` or ``SwinUNETR``; blocks_down, blocks_up: residual blocks per level of the
+            former.
+        ball_radius: of click balls, in voxels of the finest axis.
+        delta_d: margin of the embedding, for ``embedding`` and ``target_head``.
+        spacing: nm per voxel along each axis: for the balls, and carried for predictors.
+        intensity: how images were prepared, carried for predictors; the network does not use it.
+
+    Raises:
+        ParameterError: names the argument that is out of range.
+    """
+
+    part_names = ("backbone", "semantic_head", "instance_head")
+    shared_parts = ("backbone",)
+
+    def __init__(
+        self,
+        spatial_dims: int = 3,
+        in_channels: int = 1,
+        features: int = 16,
+        n_classes: int = 2,
+        embedding_channels: int = 16,
+        geometry: bool = True,
+        injection: str = "late",
+        backbone: str = "SegResNet",
+        blocks_down: Sequence[int] = (1, 2, 2, 4),
+        blocks_up: Sequence[int] = (1, 1, 1),
+        ball_radius: float = 3.0,
+        delta_d: float = 1.5,
+        spacing: Sequence[float] | None = None,
+        intensity: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        _check_choice("injection", injection, INJECTIONS)
+        _check_choice("backbone", backbone, tuple(BACKBONES))
+        if spatial_dims not in (2, 3):
+            raise ParameterError(f"spatial_dims = {spatial_dims}: 2 or 3 is expected")
+        if spacing is not None and len(spacing) != spatial_dims:
+            raise ParameterError(f"spacing has {len(spacing)} entries, spatial_dims is {spatial_dims}")
+        if injection == "multiscale" and backbone != "SegResNet":
+            raise ParameterError(f"injection 'multiscale' needs the backbone SegResNet, not {backbone}")
+        self.spatial_dims, self.n_classes, self.injection, self.delta_d = (
+            spatial_dims,
+            n_classes,
+            injection,
+            delta_d,
+        )
+        self.spacing, self.intensity = spacing, intensity
+        channels = in_channels + 2 * (injection == "input")
+        sizes = {"blocks_down": blocks_down, "blocks_up": blocks_up} if backbone == "SegResNet" else {}
+        self.backbone = BACKBONES[backbone](spatial_dims, channels, features, **sizes)
+        self.semantic_head = LocalHead(features, features, n_classes, spatial_dims)
+        self.instance_head = LocalHead(features, features, embedding_channels, spatial_dims)
+        if geometry:
+            n_geometry = spatial_dims + spatial_dims**2 + 4
+            self._add_part("geometry_head", LocalHead(features, features, n_geometry, spatial_dims))
+        offsets = ball_offsets(ball_radius, tuple(spacing or [1.0] * spatial_dims))
+        self.register_buffer("offsets", offsets, persistent=False)
+        # Last, so that all arms draw the same initial weights for what they have in common.
+        self._add_prompt_path(in_channels, features)
+
+    def _add_prompt_path(self, in_channels: int, features: int) -> None:
+        if self.injection == "late":
+            encoder = PointPromptEncoder(self.n_classes, features, self.spatial_dims)
+            self._add_part("prompt_encoder", encoder)
+        elif self.injection == "multiscale":
+            widths = self.backbone.level_channels
+            encoders = (PointPromptEncoder(self.n_classes, width, self.spatial_dims) for width in widths)
+            self._add_part("prompt_encoder", nn.ModuleList(encoders))
+        elif self.injection == "target_head":
+            self._add_part(
+                "target_head", TargetHead(features, features, self.spatial_dims, self.offsets, self.delta_d)
+            )
+        elif self.injection == "input":
+            # As quiet at first as the residual's convolution.
+            with torch.no_grad():
+                for weight in self.backbone.image_weights:
+                    weight[:, in_channels:].normal_(std=1e-4)
+
+    def _add_part(self, name: str, module: nn.Module) -> None:
+        self.add_module(name, module)
+        self.part_names = (*self.part_names, name)
+
+    @property
+    def heads(self) -> dict[str, LocalHead]:
+        """The three local heads (two without geometry) by the name of their output."""
+        names = ("semantic", "instance", "geometry")
+        return {name: getattr(self, f"{name}_head") for name in names if f"{name}_head" in self.part_names}
+
+    @property
+    def reruns_encoder(self) -> bool:
+        """Whether a prompt passes through the backbone, so that features cannot be kept from click to
+        click."""
+        return self.injection in ("input", "multiscale")
+
+    @property
+    def prompts_reach_heads(self) -> bool:
+        """Whether prompts change the outputs of the three heads at all."""
+        return self.injection in ("late", "input", "multiscale")
+
+    @property
+    def click_reach(self) -> int | None:
+        """Voxels along each axis around a click within which the three heads can change; None: anywhere."""
+        if self.reruns_encoder:
+            return None
+        return PointPromptEncoder.reach + LocalHead.reach if self.injection == "late" else 0
+
+    def encode(
+        self, images: Tensor, point_prompts: PointPrompts | None = None, semantic_ids: Tensor | None = None
+    ) -> Tensor:
+        """Images ``(B, in_channels, *sp)`` to features ``(B, F, *sp)``; prompts only count if
+        ``reruns_encoder``.
+
+        Raises:
+            ParameterError: points outside the volume, or an image of another dimension.
+        """
+        if images.dim() != self.spatial_dims + 2:
+            raise ParameterError(
+                f"images have shape {tuple(images.shape)}; (B, channels, *sp) with {self.spatial_dims} "
+                "spatial axes is expected"
+            )
+        shape = tuple(images.shape[2:])
+        if self.injection == "input":
+            return self.backbone(torch.cat([images, self._balls(images, point_prompts)], dim=1))
+        if self.injection != "multiscale" or point_prompts is None:
+            return self.backbone(images)
+        _check_on_cpu(point_prompts, shape)
+        ids = _or_foreground(semantic_ids, point_prompts)
+
+        def residual(level: int, grid: tuple[int, ...]) -> Tensor:
+            coarse = PointPrompts(
+                point_prompts.points.div(2**level, rounding_mode="floor"), point_prompts.labels
+            )
+            return self.prompt_encoder[level](coarse, ids, grid)
+
+        return self.backbone(images, residual)
+
+    def decode(
+        self,
+        features: Tensor,
+        point_prompts: PointPrompts | None = None,
+        semantic_ids: Tensor | None = None,
+        previous_mask: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Features ``(B, F, *sp)`` to the outputs.
+
+        Args:
+            point_prompts: None for automatic mode.
+            semantic_ids: ``(B,)`` int64, the class that the points mean; 1 where not given.
+            previous_mask: ``(B, 1, *sp)`` in [0, 1], for ``target_head``.
+
+        Returns:
+            ``semantic`` logits ``(B, C, *sp)``, ``instance`` ``(B, E, *sp)``, ``geometry`` ``(B, S + S^2 +
+            4, *sp)`` if there is that head, ``features``; prompted, with ``embedding`` and ``target_head``,
+            also ``target``: logits ``(B, 1, *sp)`` of the prompted object.
+
+        Raises:
+            ParameterError: points outside the volume, or a class that there is not.
+        """
+        shape, injected = tuple(features.shape[2:]), features
+        if point_prompts is not None:
+            _check_on_cpu(point_prompts, shape)
+            if self.injection == "late":
+                ids = _or_foreground(semantic_ids, point_prompts)
+                injected = features + self.prompt_encoder(point_prompts, ids, shape)
+        output = {name: head(injected) for name, head in self.heads.items()}
+        if point_prompts is not None and not self.prompts_reach_heads:
+            output["target"] = self.target(features, output["instance"], point_prompts, previous_mask)
+        return output | {"features": features}
+
+    def target(
+        self,
+        features: Tensor,
+        embedding: Tensor,
+        point_prompts: PointPrompts,
+        previous_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Logits ``(B, 1, *sp)`` of the prompted object, of the arms ``embedding`` and ``target_head``."""
+        if self.injection == "embedding":
+            return embedding_logits(embedding, point_prompts, self.delta_d)
+        return self.target_head(features, embedding, point_prompts, previous_mask)
+
+    def forward(
+        self,
+        images: Tensor,
+        point_prompts: PointPrompts | None = None,
+        semantic_ids: Tensor | None = None,
+        previous_mask: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """:meth:`encode`, then :meth:`decode`."""
+        features = self.encode(images, point_prompts, semantic_ids)
+        return self.decode(features, point_prompts, semantic_ids, previous_mask)
+
+    def _balls(self, images: Tensor, prompts: PointPrompts | None) -> Tensor:
+        shape = tuple(images.shape[2:])
+        if prompts is None:
+            return images.new_zeros(len(images), 2, *shape)
+        _check_on_cpu(prompts, shape)
+        return click_balls(prompts, shape, self.offsets).to(images.dtype)
+
+
+def _check_choice(name: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ParameterError(f"{name}: {value!r} is not one of {', '.join(known)}")
+
+
+def _check_on_cpu(prompts: PointPrompts, shape: tuple[int, ...]) -> None:
+    # A GPU would have to be waited for; there, who makes the batch has checked it.
+    if not prompts.points.is_cuda:
+        check_points(prompts, shape)
+
+
+def _or_foreground(semantic_ids: Tensor | None, prompts: PointPrompts) -> Tensor:
+    return torch.ones_like(prompts.points[:, 0, 0]) if semantic_ids is None else semantic_ids

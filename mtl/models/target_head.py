@@ -1,0 +1,93 @@
+"""A mask head for the prompted object.
+
+A click's residual through local convolutions reaches a few voxels, an object fills thousands. So the head
+sees, beside the features, how near every voxel's embedding is to those of the clicks: that carries a click
+through the whole object.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mtl.models.prompts import (
+    NEGATIVE,
+    POSITIVE,
+    ChannelNorm,
+    PointPrompts,
+    click_balls,
+    embeddings_at,
+    local_convolution,
+)
+
+
+class TargetHead(nn.Module):
+    r"""Mask logits of the object that the clicks mean.
+
+    Five maps join the features: balls at positive and at negative clicks, the affinities
+    :math:`\max_p \exp(-|f_i - f_p|^2 / \delta_d^2)` to either kind (0 where there is no such click), and
+    the previous mask. What depends on the features alone (:meth:`convolve`) can be kept from click to click.
+
+    Args:
+        features: channels of the backbone; hidden: of the head; spatial_dims: 2 or 3.
+        offsets: ``(O, S)``, the voxels of a click ball; delta_d: length scale of the affinity.
+    """
+
+    maps_channels = 5
+
+    def __init__(
+        self, features: int, hidden: int, spatial_dims: int, offsets: Tensor, delta_d: float = 1.5
+    ) -> None:
+        super().__init__()
+        self.delta_d = delta_d
+        self.of_features = local_convolution(spatial_dims, features, hidden, bias=True)
+        self.of_clicks = local_convolution(spatial_dims, self.maps_channels, hidden, bias=False)
+        self.norm = ChannelNorm(hidden)
+        self.mix = nn.Linear(hidden, hidden)
+        self.logits = nn.Linear(hidden, 1)
+        self.register_buffer("offsets", offsets, persistent=False)
+
+    def convolve(self, features: Tensor) -> Tensor:
+        """The part that no click changes: ``(B, F, *sp)`` to ``(B, hidden, *sp)``."""
+        return self.of_features(features)
+
+    def maps(self, embedding: Tensor, prompts: PointPrompts, previous_mask: Tensor | None) -> Tensor:
+        """What the clicks say: ``(B, 5, *sp)``; ``previous_mask`` ``(B, 1, *sp)`` in [0, 1], none: zeros."""
+        shape = tuple(embedding.shape[2:])
+        none = embedding.new_zeros(len(embedding), 1, *shape)
+        previous = none if previous_mask is None else previous_mask.to(embedding.dtype)
+        balls = click_balls(prompts, shape, self.offsets).to(embedding.dtype)
+        near = [affinity(embedding, prompts, kind, self.delta_d) for kind in (POSITIVE, NEGATIVE)]
+        return torch.cat([balls, *near, previous], dim=1)
+
+    def finish(self, hidden: Tensor, maps: Tensor) -> Tensor:
+        """Logits ``(B, 1, *sp)`` from what :meth:`convolve` and :meth:`maps` gave."""
+        x = self.norm(hidden + self.of_clicks(maps)).relu()
+        return per_voxel(self.logits, per_voxel(self.mix, x).relu())
+
+    def forward(
+        self, features: Tensor, embedding: Tensor, prompts: PointPrompts, previous_mask: Tensor | None = None
+    ) -> Tensor:
+        """``(B, F, *sp)`` and ``(B, E, *sp)`` to mask logits ``(B, 1, *sp)``."""
+        return self.finish(self.convolve(features), self.maps(embedding, prompts, previous_mask))
+
+
+def affinity(embedding: Tensor, prompts: PointPrompts, kind: int, delta_d: float) -> Tensor:
+    """``(B, 1, *sp)`` in [0, 1]: exp(-d^2 / delta_d^2) to the nearest click of ``kind`` in embedding
+    space."""
+    at_points = embeddings_at(embedding, prompts)
+    flat = embedding.flatten(2)
+    away = flat.square().sum(1, keepdim=True) - 2 * at_points @ flat + at_points.square().sum(2, keepdim=True)
+    away = away.masked_fill((prompts.labels != kind)[:, :, None], torch.inf)
+    nearest = (
+        away.amin(1, keepdim=True)
+        if away.shape[1]
+        else flat.new_full((len(flat), 1, flat.shape[2]), torch.inf)
+    )
+    return torch.exp(-nearest.clamp_min(0) / delta_d**2).view(len(flat), 1, *embedding.shape[2:])
+
+
+def per_voxel(layer: nn.Linear, x: Tensor) -> Tensor:
+    """A linear layer on the channels of every voxel (a 1x1 convolution as one matrix product)."""
+    flat = torch.matmul(layer.weight, x.flatten(2)) + layer.bias[:, None]
+    return flat.view(len(x), -1, *x.shape[2:])
