@@ -179,7 +179,7 @@ def test_the_order_of_clicks_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("point", "said"), [((6, 24, 0), "y = 24, 0 to 23"), ((1, 2), "expected are z, y, x")]
+    ("point", "said"), [((6, 24, 0), "y = 24, 0 to 23"), ((1, 2), "3 are expected: z, y, x")]
 )
 def test_a_point_outside_is_refused_by_name_and_changes_nothing(point: tuple[int, ...], said: str) -> None:
     session = ClickSession(make_model("late"), make_image())
