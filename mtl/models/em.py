@@ -9,7 +9,7 @@ itself, so that a click changes nothing beyond its reach.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,51 +17,21 @@ from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from mtl.errors import ParameterError
+from mtl.models.click_patches import ClickPatches
 from mtl.models.dense_features import BACKBONES
+from mtl.models.local_layers import LocalHead
 from mtl.models.parts import PartitionedModel
 from mtl.models.prompts import (
-    ChannelNorm,
     PointPromptEncoder,
     PointPrompts,
     ball_offsets,
     check_points,
     click_balls,
     embedding_logits,
-    local_convolution,
 )
-from mtl.models.target_head import TargetHead, per_voxel
+from mtl.models.target_head import TargetHead
 
 INJECTIONS = ("late", "input", "multiscale", "embedding", "target_head")
-
-
-class LocalHead(nn.Module):
-    """Convolution of side 3, norm over channels, ReLU, 1x1: ``(B, in_channels, *sp)`` to ``(B,
-    out_channels, *sp)``.
-
-    The convolution is linear: that of features plus residual is the sum of both, so a click session keeps
-    :meth:`convolve` of the features.
-    """
-
-    #: Voxels along each axis that an input voxel reaches.
-    reach = 1
-
-    def __init__(self, in_channels: int, hidden: int, out_channels: int, spatial_dims: int) -> None:
-        super().__init__()
-        self.convolution = local_convolution(spatial_dims, in_channels, hidden, bias=True)
-        self.norm = ChannelNorm(hidden)
-        self.project = nn.Linear(hidden, out_channels)
-
-    def convolve(self, features: Tensor) -> Tensor:
-        """The part that sees neighbours: ``(B, in_channels, *sp)`` to ``(B, hidden, *sp)``."""
-        return self.convolution(features)
-
-    def finish(self, hidden: Tensor) -> Tensor:
-        """The part that looks at each voxel alone: ``(B, hidden, *sp)`` to ``(B, out_channels, *sp)``."""
-        return per_voxel(self.project, self.norm(hidden).relu())
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Both."""
-        return self.finish(self.convolve(features))
 
 
 class EMModel(PartitionedModel, PyTorchModelHubMixin):
@@ -220,6 +190,7 @@ class EMModel(PartitionedModel, PyTorchModelHubMixin):
         point_prompts: PointPrompts | None = None,
         semantic_ids: Tensor | None = None,
         previous_mask: Tensor | None = None,
+        automatic: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Features ``(B, F, *sp)`` to the outputs.
 
@@ -227,6 +198,8 @@ class EMModel(PartitionedModel, PyTorchModelHubMixin):
             point_prompts: None for automatic mode.
             semantic_ids: ``(B,)`` int64, the class that the points mean; 1 where not given.
             previous_mask: ``(B, 1, *sp)`` in [0, 1], for ``target_head``.
+            automatic: outputs of the same features without prompts, where there are any: then only what
+                the clicks reach is computed anew, with the same result and the same gradients.
 
         Returns:
             ``semantic`` logits ``(B, C, *sp)``, ``instance`` ``(B, E, *sp)``, ``geometry`` ``(B, S + S^2 +
@@ -236,15 +209,39 @@ class EMModel(PartitionedModel, PyTorchModelHubMixin):
         Raises:
             ParameterError: points outside the volume, or a class that there is not.
         """
-        shape, injected = tuple(features.shape[2:]), features
-        if point_prompts is not None:
-            _check_on_cpu(point_prompts, shape)
-            if self.injection == "late":
-                ids = _or_foreground(semantic_ids, point_prompts)
-                injected = features + self.prompt_encoder(point_prompts, ids, shape)
-        output = {name: head(injected) for name, head in self.heads.items()}
-        if point_prompts is not None and not self.prompts_reach_heads:
+        prompted = point_prompts is not None
+        if prompted:
+            _check_on_cpu(point_prompts, tuple(features.shape[2:]))
+        if prompted and self.injection == "late":
+            ids = _or_foreground(semantic_ids, point_prompts)
+            if automatic is not None:
+                return self._around_clicks(features, point_prompts, ids, automatic)
+            injected = features + self.prompt_encoder(point_prompts, ids, tuple(features.shape[2:]))
+            output = {name: head(injected) for name, head in self.heads.items()}
+        elif prompted and automatic is not None:
+            output = dict(automatic)
+        else:
+            output = {name: head(features) for name, head in self.heads.items()}
+        if prompted and not self.prompts_reach_heads:
             output["target"] = self.target(features, output["instance"], point_prompts, previous_mask)
+        return output | {"features": features}
+
+    def _around_clicks(
+        self, features: Tensor, prompts: PointPrompts, semantic_ids: Tensor, automatic: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """:meth:`decode` of the arm ``late``, where the clicks reach; elsewhere ``automatic`` stands."""
+        shape, reach = tuple(features.shape[2:]), self.click_reach
+        changed, seen, painted = (
+            ClickPatches(prompts.points, reach + grown, shape)
+            for grown in (0, LocalHead.reach, LocalHead.reach + PointPromptEncoder.reach)
+        )
+        indicator = painted.cut(self.prompt_encoder.indicator(prompts, semantic_ids, shape))
+        residual = seen.within(self.prompt_encoder.residual(indicator, padded=False))
+        injected = seen.cut(features) + residual
+        output = {
+            name: changed.put(automatic[name], head.finish(head.convolve(injected, padded=False)))
+            for name, head in self.heads.items()
+        }
         return output | {"features": features}
 
     def target(

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from mtl.errors import ParameterError
+from mtl.models.local_layers import ChannelNorm, convolve, local_convolution
 
 POSITIVE, NEGATIVE, PADDING = 1, 0, -1
 
@@ -122,29 +123,6 @@ def point_indicator(
     return paint(prompts.points, values.float(), shape)
 
 
-class ChannelNorm(nn.Module):
-    """Root-mean-square norm over the channels of each voxel (Zhang and Sennrich, NeurIPS 2019); no bias.
-
-    ``(B, C, *sp)`` to the same shape. Zero stays zero, and voxels do not see one another.
-    """
-
-    def __init__(self, channels: int, eps: float = 1e-5) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.eps = eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Every voxel's channels at a mean square of 1, times the learned scale of each channel."""
-        scale = x.square().mean(1, keepdim=True).add(self.eps).rsqrt()
-        return x * scale * self.weight.view(-1, *[1] * (x.dim() - 2))
-
-
-def local_convolution(spatial_dims: int, in_channels: int, out_channels: int, bias: bool) -> nn.Module:
-    """A bare convolution of side 3 that keeps the size."""
-    kind = nn.Conv3d if spatial_dims == 3 else nn.Conv2d
-    return kind(in_channels, out_channels, kernel_size=3, padding=1, bias=bias)
-
-
 class PointPromptEncoder(nn.Module):
     """Points to a residual for features of ``channels`` channels; starts near zero and is exactly zero out
     of reach.
@@ -184,9 +162,17 @@ class PointPromptEncoder(nn.Module):
         if not prompts.points.is_cuda:
             check_points(prompts, shape)
             check_classes(semantic_ids, self.n_classes)
-        indicator = point_indicator(prompts, semantic_ids, self.n_classes, shape)
-        hidden = self.norm(self.convolution(indicator.to(self.convolution.weight.dtype))).relu()
-        return hidden * (self.gain * self.gate).view(-1, *[1] * len(shape))
+        return self.residual(self.indicator(prompts, semantic_ids, shape))
+
+    def indicator(self, prompts: PointPrompts, semantic_ids: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """:func:`point_indicator` in the type of the weights."""
+        return point_indicator(prompts, semantic_ids, self.n_classes, shape).to(self.convolution.weight.dtype)
+
+    def residual(self, indicator: Tensor, padded: bool = True) -> Tensor:
+        """``(B, n_classes + 3, *sp)`` to ``(B, channels, *sp)``, or without padding to 2 voxels less a
+        side."""
+        hidden = self.norm(convolve(self.convolution, indicator, padded)).relu()
+        return hidden * (self.gain * self.gate).view(-1, *[1] * (indicator.dim() - 2))
 
 
 def check_classes(semantic_ids: Tensor, n_classes: int) -> None:

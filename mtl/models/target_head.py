@@ -10,14 +10,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mtl.models.local_layers import ChannelNorm, local_convolution, per_voxel
 from mtl.models.prompts import (
     NEGATIVE,
     POSITIVE,
-    ChannelNorm,
     PointPrompts,
     click_balls,
     embeddings_at,
-    local_convolution,
 )
 
 
@@ -102,9 +101,3 @@ def affinity(embedding: Tensor, at_points: Tensor, counted: Tensor, delta_d: flo
         else flat.new_full((len(flat), 1, flat.shape[2]), torch.inf)
     )
     return torch.exp(-nearest.clamp_min(0) / delta_d**2).view(len(flat), 1, *embedding.shape[2:])
-
-
-def per_voxel(layer: nn.Linear, x: Tensor) -> Tensor:
-    """A linear layer on the channels of every voxel (a 1x1 convolution as one matrix product)."""
-    flat = torch.matmul(layer.weight, x.flatten(2)) + layer.bias[:, None]
-    return flat.view(len(x), -1, *x.shape[2:])

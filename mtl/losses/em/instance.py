@@ -123,22 +123,24 @@ class DiscriminativeTerms(torch.autograd.Function):
         pull = upstream[0]
         of_centroid = sum(g * gradient for g, gradient in zip(upstream, ctx.of_centroid, strict=True))
         table = of_centroid / ctx.totals.clamp_min(torch.finfo(f.dtype).tiny)[:, None]
+        buffer = _buffer(f)
         for b, voxels in _pieces(f):
-            gathered = table[b].gather(1, _all_channels(ids[b, voxels], f)).mul_(weights[b, voxels])
-            torch.addcmul(gathered, direct[b, :, voxels], pull, out=direct[b, :, voxels])
+            index, part = ids[b, voxels], direct[b, :, voxels]
+            torch.gather(table[b], 1, index.expand_as(part), out=(push := buffer[:, : len(index)]))
+            torch.addcmul(push.mul_(weights[b, voxels]), part, pull, out=part)
         return direct, None, None, None, None, None, None
 
 
 def weighted_centroids(f: Tensor, ids: Tensor, weights: Tensor, n: int) -> tuple[Tensor, Tensor]:
     """Sum of weights ``(B, n + 1)`` and centroid ``(B, E, n + 1)`` of every id; 0 for those absent and for
     id 0."""
-    totals = f.new_zeros(len(f), 1, n + 1)
-    sums = f.new_zeros(*f.shape[:2], n + 1)
+    totals, sums, buffer = SumsById(f, 1, n), SumsById(f, f.shape[1], n), _buffer(f)
     for b, voxels in _pieces(f):
         piece, index = weights[b, voxels], ids[b, voxels]
-        _add_by_id(totals[b], index, piece[None])
-        _add_by_id(sums[b], index, f[b, :, voxels] * piece)
-    return totals[:, 0], sums / totals.clamp_min(torch.finfo(f.dtype).tiny)
+        totals.add(b, index, piece[None])
+        sums.add(b, index, torch.mul(f[b, :, voxels], piece, out=buffer[:, : len(index)]))
+    total = totals.result()[:, 0]
+    return total, sums.result() / total.clamp_min(torch.finfo(f.dtype).tiny)[:, None]
 
 
 def instance_shares(totals: Tensor, ids: Tensor, classes: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -191,37 +193,50 @@ def _pull(
     ``scale`` ``(B, n + 1)``: share of an instance over its sum of weights.
     """
     direct = torch.empty_like(f) if keep else None
-    drag = torch.zeros_like(centroids)
-    pull = f.new_zeros(())
+    drag, pull = SumsById(f, f.shape[1], centroids.shape[2] - 1), f.new_zeros(())
+    buffers = _buffer(f), _buffer(f)
     for b, voxels in _pieces(f):
-        index = ids[b, voxels]
-        away = centroids[b].gather(1, _all_channels(index, f))
-        torch.sub(f[b, :, voxels], away, out=away)
-        distance = away.square().sum(0).sqrt_()
+        index, piece = ids[b, voxels], f[b, :, voxels]
+        away, squares = (buffer[:, : len(index)] for buffer in buffers)
+        torch.gather(centroids[b], 1, index.expand_as(piece), out=away)
+        torch.sub(piece, away, out=away)
+        distance = torch.mul(away, away, out=squares).sum(0).sqrt_()
         hinge = (distance - delta_v).relu_()
         share = weights[b, voxels] * scale[b].gather(0, index)
         pull += (share * hinge).dot(hinge)
         if keep:
             part = direct[b, :, voxels]
             torch.mul(away, share.mul_(hinge).mul_(2).div_(distance.clamp_min_(1e-12)), out=part)
-            _add_by_id(drag[b], index, part)
-    return pull, direct, drag
+            drag.add(b, index, part)
+    return pull, direct, drag.result()
 
 
 def _pieces(f: Tensor) -> Iterator[tuple[int, slice]]:
-    size = PIECE.get(f.device.type, PIECE_ELSEWHERE)
     for b in range(len(f)):
-        for start in range(0, f.shape[2], size):
-            yield b, slice(start, start + size)
+        for start in range(0, f.shape[2], _piece_size(f)):
+            yield b, slice(start, start + _piece_size(f))
 
 
-def _all_channels(index: Tensor, f: Tensor) -> Tensor:
-    return index.expand(f.shape[1], -1)
+def _buffer(f: Tensor) -> Tensor:
+    return f.new_empty(f.shape[1], min(_piece_size(f), f.shape[2]))
 
 
-def _add_by_id(sums: Tensor, index: Tensor, values: Tensor) -> None:
-    """``sums[:, index[i]] += values[:, i]``: ``(C, n + 1)``, ``(N,)``, ``(C, N)``."""
-    lane = torch.arange(len(index), device=index.device) % LANES
-    lanes = values.new_zeros(len(sums), sums.shape[1] * LANES)
-    lanes.scatter_add_(1, (index * LANES + lane).expand(len(sums), -1), values)
-    sums += lanes.view(*sums.shape, LANES).sum(2)
+def _piece_size(f: Tensor) -> int:
+    return PIECE.get(f.device.type, PIECE_ELSEWHERE)
+
+
+class SumsById:
+    """Sums ``(B, C, n + 1)`` of the columns of ``(C, N)`` pieces that share an id."""
+
+    def __init__(self, f: Tensor, channels: int, n: int) -> None:
+        self.lanes = f.new_zeros(len(f), channels, (n + 1) * LANES)
+        self.lane = torch.arange(_piece_size(f), device=f.device) % LANES
+
+    def add(self, b: int, index: Tensor, values: Tensor) -> None:
+        """``sums[b, :, index[i]] += values[:, i]``: ``(N,)`` int64 and ``(C, N)``."""
+        places = torch.add(self.lane[: len(index)], index, alpha=LANES)
+        self.lanes[b].scatter_add_(1, places.expand_as(values), values)
+
+    def result(self) -> Tensor:
+        """The sums."""
+        return self.lanes.unflatten(2, (-1, LANES)).sum(3)

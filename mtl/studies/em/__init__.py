@@ -1,1 +1,1 @@
-"""The em study: neurons in electron microscopy, automatic and proofread."""
+"""The em study: parameters (light) and assembly."""
