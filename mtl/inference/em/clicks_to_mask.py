@@ -15,7 +15,7 @@ in a large volume is a small computation, with the same result as over the whole
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cc3d
 import numpy as np
@@ -64,19 +64,37 @@ def clicks_to_mask(
         raise ParameterError(f"foreground has shape {tuple(foreground.shape)}; the embedding's is {shape}")
     points, labels = torch.as_tensor(points), torch.as_tensor(labels)
     checked_points(points.tolist(), shape)
-    mask = np.zeros(shape, dtype=bool)
     positive, negative = points[labels == 1], points[labels == 0]
     if len(positive) == 0:
-        return mask
+        return np.zeros(shape, dtype=bool)
     at_positive = _mean_embedding(embedding, positive)
     at_negative = _mean_embedding(embedding, negative) if len(negative) else None
-    clicked = positive.cpu().numpy()
+
+    def found(box: Box) -> Tensor:
+        return candidates(embedding[:, *box], foreground[box], at_positive, at_negative, delta_d)
+
+    return grown_from_clicks(found, positive.cpu().numpy(), shape)
+
+
+def grown_from_clicks(
+    found: Callable[[Box], Tensor], clicked: np.ndarray, shape: tuple[int, ...]
+) -> np.ndarray:
+    """What is connected to the clicks, asking for no larger box than that takes.
+
+    Args:
+        found: a box of the volume to the bool tensor of its candidates.
+        clicked: ``(P, S)`` integers, P >= 1.
+        shape: of the volume.
+
+    Returns:
+        ``shape`` bool.
+    """
     box = box_around(clicked.min(0), clicked.max(0), FIRST_REACH, shape)
     while True:
-        found = candidates(embedding[:, *box], foreground[box], at_positive, at_negative, delta_d)
-        part = connected_part(found.cpu().numpy(), clicked - [side.start for side in box])
+        part = connected_part(found(box).cpu().numpy(), clicked - [side.start for side in box])
         grown = _grown(box, part, shape)
         if grown == box:
+            mask = np.zeros(shape, dtype=bool)
             mask[box] = part
             return mask
         box = grown

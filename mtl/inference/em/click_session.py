@@ -1,0 +1,167 @@
+"""Clicks on one volume: features once, then a mask after every click, with undo, redo and a history.
+
+A click answers quickly because only what it changes is computed again: what that is in each injection arm is
+told in :mod:`mtl.inference.em.click_fields`. The answers are those of a full run of the model on the same
+clicks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mtl.errors import ParameterError
+from mtl.inference.em.click_fields import Click, Fields, KeptFields, RerunFields, as_prompts
+from mtl.inference.em.clicks_to_mask import checked_points, clicks_to_mask
+from mtl.inference.em.target_masks import TargetMasks
+from mtl.models.em import EMModel
+
+
+class ClickSession:
+    """One object clicked out of one volume.
+
+    Args:
+        model: put into eval mode; runs where it is. Its weights must not change while the session lives.
+        image: ``(*sp)`` float in [0, 1]; or a volume with ``shape`` and ``read(box) -> (image, labels)``.
+        box: part of the volume that the session is about, default all of it; points count from its corner.
+        semantic_id: class of the object that is clicked.
+
+    Raises:
+        ParameterError: the image has other axes than the model; ``semantic_id`` is no foreground class.
+    """
+
+    def __init__(
+        self, model: EMModel, image: Any, box: tuple[slice, ...] | None = None, semantic_id: int = 1
+    ) -> None:
+        voxels = _voxels(image, box)
+        if voxels.dim() != model.spatial_dims:
+            raise ParameterError(
+                f"the image has shape {tuple(voxels.shape)}; the model wants {model.spatial_dims} axes"
+            )
+        if not 1 <= semantic_id < model.n_classes:
+            raise ParameterError(f"semantic_id = {semantic_id}: 1 to {model.n_classes - 1} is expected")
+        self.shape = tuple(voxels.shape)
+        self.injection = model.injection
+        self._answers = _answers_of(model.eval(), voxels, semantic_id)
+        self._clicks: list[Click] = []
+        self._masks = [_fixed(np.zeros(self.shape, dtype=bool))]
+        self._undone: list[tuple[Click, np.ndarray]] = []
+
+    @property
+    def reruns_encoder(self) -> bool:
+        """Whether every click runs the whole network again, as in the arms ``input`` and ``multiscale``."""
+        return self._answers.reruns_encoder
+
+    @property
+    def history(self) -> tuple[Click, ...]:
+        """The clicks that count, oldest first."""
+        return tuple(self._clicks)
+
+    @property
+    def points(self) -> Tensor:
+        """``(P, S)`` int64: where the clicks that count are, oldest first."""
+        return as_prompts(self._clicks, len(self.shape)).points[0]
+
+    @property
+    def labels(self) -> Tensor:
+        """``(P,)`` int64: 1 positive, 0 negative."""
+        return as_prompts(self._clicks, len(self.shape)).labels[0]
+
+    @property
+    def mask(self) -> np.ndarray:
+        """``(*sp)`` bool, read-only; empty without positive clicks."""
+        return self._masks[-1]
+
+    def add(self, point: Sequence[int], positive: bool = True) -> np.ndarray:
+        """One more click at a voxel, (z, y, x) or (y, x); what was undone is forgotten. Returns the mask.
+
+        Raises:
+            ParameterError: the point is outside the volume; the session stays what it was.
+        """
+        [place] = checked_points([point], self.shape)
+        click = Click(place, bool(positive))
+        with torch.inference_mode():
+            mask = self._answers.mask([*self._clicks, click], self.mask)
+        self._undone.clear()
+        return self._put(click, _fixed(mask))
+
+    def undo(self) -> np.ndarray:
+        """Take the last click back, if there is one. Returns the mask."""
+        if self._clicks:
+            self._undone.append((self._clicks.pop(), self._masks.pop()))
+        return self.mask
+
+    def redo(self) -> np.ndarray:
+        """Bring back the click that was last taken back, if there is one. Returns the mask."""
+        return self._put(*self._undone.pop()) if self._undone else self.mask
+
+    def clear(self) -> np.ndarray:
+        """Take all clicks back for good. Returns the mask, which is empty."""
+        self._clicks.clear()
+        self._undone.clear()
+        del self._masks[1:]
+        return self.mask
+
+    def predictions(self) -> dict[str, Tensor]:
+        """What the heads say: ``semantic`` ``(C, *sp)`` logits and ``instance`` ``(E, *sp)``."""
+        with torch.inference_mode():
+            fields = self._answers.fields(self._clicks)
+            return {"semantic": fields.semantic.clone(), "instance": fields.instance.clone()}
+
+    def _put(self, click: Click, mask: np.ndarray) -> np.ndarray:
+        self._clicks.append(click)
+        self._masks.append(mask)
+        return mask
+
+
+class Answers(Protocol):
+    """From clicks to a mask, in one injection arm."""
+
+    reruns_encoder: bool
+
+    def mask(self, clicks: Sequence[Click], previous: np.ndarray) -> np.ndarray: ...
+
+    def fields(self, clicks: Sequence[Click]) -> Fields: ...
+
+
+class RuleAnswers:
+    """The rule of :mod:`mtl.inference.em.clicks_to_mask` on what the heads say with the clicks."""
+
+    def __init__(self, fields: KeptFields | RerunFields, delta_d: float) -> None:
+        self._fields, self.delta_d = fields, delta_d
+        self.reruns_encoder = isinstance(fields, RerunFields)
+
+    def mask(self, clicks: Sequence[Click], previous: np.ndarray) -> np.ndarray:
+        """``(*sp)`` bool; ``previous`` does not matter."""
+        fields = self.fields(clicks)
+        points, labels = as_prompts(clicks, fields.foreground.dim())
+        return clicks_to_mask(fields.instance, fields.foreground, points[0], labels[0], self.delta_d)
+
+    def fields(self, clicks: Sequence[Click]) -> Fields:
+        """The heads' outputs with these clicks."""
+        return self._fields.at(clicks)
+
+
+@torch.inference_mode()
+def _answers_of(model: EMModel, voxels: Tensor, semantic_id: int) -> Answers:
+    image = voxels[None, None].to(next(model.parameters()).device)
+    if model.reruns_encoder:
+        return RuleAnswers(RerunFields(model, image, semantic_id), model.delta_d)
+    kept = KeptFields(model, image, semantic_id)
+    return TargetMasks(kept) if model.injection == "target_head" else RuleAnswers(kept, model.delta_d)
+
+
+def _fixed(mask: np.ndarray) -> np.ndarray:
+    mask.setflags(write=False)
+    return mask
+
+
+def _voxels(image: Any, box: tuple[slice, ...] | None) -> Tensor:
+    """The image, or its part in ``box``, as float32."""
+    box = tuple(slice(0, size) for size in image.shape) if box is None else box
+    voxels = image.read(box)[0] if hasattr(image, "read") else image[box]
+    return torch.as_tensor(np.asarray(voxels, dtype=np.float32))

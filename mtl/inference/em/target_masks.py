@@ -1,0 +1,75 @@
+"""Masks of the arm ``target_head``: its own head's logits, worked out where the object is.
+
+The mask is what has a logit above 0 and is connected by faces to a positive click. The head sees the last
+mask beside the clicks, so every click may change it anywhere in the object; but beyond a voxel's neighbours
+it sees nothing of the volume, so it runs in the box that holds the object, on features convolved once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mtl.inference.em.click_fields import Click, Fields, KeptFields, as_prompts, prompts_on
+from mtl.inference.em.clicks_to_mask import Box, grown_from_clicks
+from mtl.models.prompts import embeddings_at
+
+#: Voxels along each axis that the head's convolution of the click maps reaches.
+REACH = 1
+
+
+class TargetMasks:
+    """Answers clicks with the target head of a model.
+
+    Args:
+        kept: features and automatic outputs of the volume.
+    """
+
+    reruns_encoder = False
+
+    def __init__(self, kept: KeptFields) -> None:
+        self.kept = kept
+        self.head = kept.model.target_head
+        self.hidden = self.head.convolve(kept.features)
+
+    def mask(self, clicks: Sequence[Click], previous: np.ndarray) -> np.ndarray:
+        """``(*sp)`` bool of the object that ``clicks`` mean; ``previous``: the mask before the last click."""
+        positive = np.array([click.point for click in clicks if click.positive])
+        if len(positive) == 0:
+            return np.zeros(self.kept.shape, dtype=bool)
+        at_points = self._embeddings(clicks)
+
+        def found(box: Box) -> Tensor:
+            return self.logits(box, clicks, previous, at_points) > 0
+
+        return grown_from_clicks(found, positive, self.kept.shape)
+
+    def fields(self, clicks: Sequence[Click]) -> Fields:
+        """What the other heads say, which no click changes."""
+        return self.kept.at(clicks)
+
+    def logits(self, box: Box, clicks: Sequence[Click], previous: np.ndarray, at_points: Tensor) -> Tensor:
+        """The head's logits inside ``box``."""
+        seen = tuple(
+            slice(max(0, side.start - REACH), min(size, side.stop + REACH))
+            for side, size in zip(box, self.kept.shape, strict=True)
+        )
+        device = self.hidden.device
+        prompts = prompts_on(as_prompts(clicks, len(box), [side.start for side in seen]), device)
+        before = torch.tensor(previous[seen], device=device)[None, None]
+        embedding = self.kept.at(clicks).instance[None][:, :, *seen]
+        maps = self.head.maps(embedding, prompts, before, at_points)
+        inside = (
+            slice(side.start - part.start, side.stop - part.start)
+            for side, part in zip(box, seen, strict=True)
+        )
+        return self.head.finish(self.hidden[:, :, *seen], maps)[0, 0][tuple(inside)]
+
+    def _embeddings(self, clicks: Sequence[Click]) -> Tensor:
+        embedding = self.kept.at(clicks).instance[None]
+        return embeddings_at(
+            embedding, prompts_on(as_prompts(clicks, len(self.kept.shape)), embedding.device)
+        )
