@@ -2,53 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
 import numpy as np
 import pandas as pd
 
 from mtl.datasets.em import UNKNOWN
-from mtl.evaluation.em.click_curves import choose_objects, click_table
+from mtl.evaluation.em.click_curves import best_overlapping, choose_objects, click_table
 from mtl.evaluation.em.simulated_user import SimulatedUser
+from mtl.evaluation.segmentation import dice
 from mtl.inference.em.click_session import ClickSession
 from mtl.studies.em.study import EMStudy
 
 Window = tuple[slice, ...]
 
 
-def chosen_objects(study: EMStudy) -> list[tuple[int, Window]]:
-    """Objects of the test part and the window in which each is judged: the same for every arm.
+def chosen_objects(study: EMStudy) -> list[int]:
+    """Ids of the objects of the test part that are clicked, in every arm the same."""
+    p = study.parameters
+    return choose_objects(
+        study.test_labels, min_size=p.min_object_voxels, max_objects=p.click_objects, seed=p.seed
+    )
 
-    The window lies around the object's middle voxel and has ``click_planes`` x ``click_side`` x ``click_side``
-    voxels (one plane where the volume is planar), less where the part is smaller; what of an object lies outside
-    of it counts neither way.
+
+def window_around(mask: np.ndarray, study: EMStudy) -> Window:
+    """Where an object ``(*sp)`` is judged: what of it lies outside counts neither way.
+
+    ``click_planes`` x ``click_side`` x ``click_side`` voxels around its middle voxel (one plane where the volume
+    is planar), less where the part is smaller.
     """
     p = study.parameters
-    labels = study.test_labels
-    ids = choose_objects(labels, min_size=p.min_object_voxels, max_objects=p.click_objects, seed=p.seed)
-    return [(number, _window_around(labels == number, study)) for number in ids]
+    sides = (1 if p.dims == 2 else p.click_planes, p.click_side, p.click_side)
+    inside = np.argwhere(mask)
+    middle = inside[((inside - inside.mean(0)) ** 2).sum(1).argmin()]
+    return tuple(
+        slice(start := min(max(0, int(centre) - side // 2), max(0, length - side)), min(start + side, length))
+        for centre, side, length in zip(middle, sides, mask.shape, strict=True)
+    )
 
 
 def click_runs(study: EMStudy, arm: str, automatic: np.ndarray) -> pd.DataFrame:
-    """Click curves of an arm's network; see ``click_table``, with a column ``arm``.
+    """Click curves of an arm's network; see ``click_table``, with columns ``arm`` and ``test_hash``.
 
     Args:
         automatic: instances of the arm's automatic mode, ``(*sp)`` of the test part.
     """
-    p, model = study.parameters, study.model(arm).to(study.fabric.device)
-    volume, labels = study.parts["test"], study.test_labels
-    user = SimulatedUser(volume.spacing[-p.dims :], p.click_jitter, p.seed)
-    tables = []
-    for number, window in chosen_objects(study):
-        image = volume.read(window)[0]
-        shape = image.shape[-p.dims :]
-        session = ClickSession(model, image.reshape(shape))
+    p, tables = study.parameters, []
+    for scene in _scenes(study, arm, chosen_objects(study), automatic):
         tables.append(
             click_table(
-                labels[window].reshape(shape),
-                _Clicker(session),
-                user,
-                automatic=automatic[window].reshape(shape),
-                objects=[number],
-                volume=volume.name,
+                scene.labels,
+                scene.answer,
+                scene.user,
+                automatic=scene.automatic,
+                objects=[scene.number],
+                volume=study.parts["test"].name,
                 max_clicks=p.max_clicks,
                 ignore_index=UNKNOWN,
             )
@@ -56,28 +65,63 @@ def click_runs(study: EMStudy, arm: str, automatic: np.ndarray) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True).assign(arm=arm, test_hash=study.split.test_hash)
 
 
-class _Clicker:
-    """A session as the simulated user wants it: all clicks so far to a mask."""
+@dataclass
+class _Scene:
+    """One object in its window, with the arm's session on it."""
 
-    def __init__(self, session: ClickSession) -> None:
-        self.session = session
+    number: int
+    image: np.ndarray
+    labels: np.ndarray
+    automatic: np.ndarray
+    session: ClickSession
+    user: SimulatedUser
 
-    def __call__(self, points: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    def answer(self, points: np.ndarray, signs: np.ndarray) -> np.ndarray:
+        """All clicks so far to a mask, as the simulated user wants it."""
         if len(points) == 1:
             self.session.clear()
-        return np.array(self.session.add(points[-1].tolist(), bool(labels[-1])))
+        return np.array(self.session.add(points[-1].tolist(), bool(signs[-1])))
 
 
-def _window_around(mask: np.ndarray, study: EMStudy) -> Window:
-    p = study.parameters
-    sides = (1 if p.dims == 2 else p.click_planes, p.click_side, p.click_side)
-    inside = np.argwhere(mask)
-    middle = inside[((inside - inside.mean(0)) ** 2).sum(1).argmin()]
-    starts = (
-        min(max(0, int(centre) - side // 2), max(0, length - side))
-        for centre, side, length in zip(middle, sides, mask.shape, strict=True)
-    )
-    return tuple(
-        slice(start, min(start + side, length))
-        for start, side, length in zip(starts, sides, mask.shape, strict=True)
-    )
+def _scenes(study: EMStudy, arm: str, ids: Sequence[int], automatic: np.ndarray) -> Iterator[_Scene]:
+    p, test, labels = study.parameters, study.parts["test"], study.test_labels
+    model = study.model(arm).to(study.fabric.device)
+    user = SimulatedUser(test.spacing[-p.dims :], p.click_jitter, p.seed)
+    for number in ids:
+        window = window_around(labels == number, study)
+        image = test.read(window)[0]
+        shape = image.shape[-p.dims :]
+        fields = (field.reshape(shape) for field in (image, labels[window], automatic[window]))
+        yield _Scene(number, *fields, ClickSession(model, image.reshape(shape)), user)
+
+
+@dataclass
+class Replay:
+    """Planes ``(H, W)`` in [0, 1], their labels (see ``right_and_wrong``) and titles, click by click."""
+
+    images: list[np.ndarray] = field(default_factory=list)
+    labels: list[np.ndarray] = field(default_factory=list)
+    titles: list[str] = field(default_factory=list)
+
+
+def replayed(study: EMStudy, arm: str, ids: Sequence[int], automatic: np.ndarray, n_clicks: int) -> Replay:
+    """Objects clicked once more: the mask before any click and after each of ``n_clicks``."""
+    shown = Replay()
+    for scene in _scenes(study, arm, ids, automatic):
+        truth, known = scene.labels == scene.number, scene.labels != UNKNOWN
+        masks, clicks = [best_overlapping(scene.automatic, truth, known)], []
+        while len(clicks) < n_clicks and (click := scene.user.next_click(truth, masks[-1], clicks, known)):
+            clicks.append(click)
+            masks.append(np.array(scene.session.add(click.point, click.positive)))
+        masks += [masks[-1]] * (n_clicks + 1 - len(masks))
+        plane = int(truth.sum(axis=(1, 2)).argmax()) if truth.ndim == 3 else ...
+        for k, mask in enumerate(masks):
+            shown.images.append(scene.image[plane])
+            shown.labels.append(right_and_wrong(mask, truth)[plane])
+            shown.titles.append(f"object {scene.number}, {k} clicks: {dice(mask[known], truth[known]):.2f}")
+    return shown
+
+
+def right_and_wrong(mask: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """1 found, 2 missed, 3 falsely included, 0 neither; ``(*sp)`` bool each."""
+    return np.select([mask & truth, truth, mask], [1, 2, 3], 0)

@@ -12,15 +12,16 @@ def model_card(variant: str, parameters: EMParameters, volume: EMVolume) -> str:
     p = parameters
     spacing = " x ".join(f"{step:g}" for step in volume.spacing)
     data = "a made-up volume" if p.volume == "phantom" else f"volume `{volume.name}`"
+    what, crop = DESCRIPTIONS.get(variant, "a click arm"), " x ".join(map(str, p.crop))
     return f"""# em: {variant}
 
-Instance segmentation of neurons in electron microscopy, {p.dims}-D; {DESCRIPTIONS.get(variant, "a click arm")}.
+Instance segmentation of neurons in electron microscopy, {p.dims}-D; {what}.
 Clicks reach the network by `{p.injection}`; trained in the modes {", ".join(p.modes)}.
 
-- **Data**: the training part (planes) of {data}, {spacing} nm per voxel. The split lies in `split.json` of the run.
-- **Steps**: {p.epochs} epochs of {p.crops_per_epoch} crops of {" x ".join(map(str, p.crop))} voxels.
-- **Scores**: `metrics.json` of the run; per-object and per-block figures in `predictions/`.
-- **Limits**: one volume, one microscope, one species. Boundaries between blocks of one volume say nothing about
-  other tissue; other voxel sizes were not tried. Proofread what you publish.
+- **Data**: the training planes of {data}, {spacing} nm per voxel; `split.json` of the run says which.
+- **Steps**: {p.epochs} epochs of {p.crops_per_epoch} crops of {crop} voxels.
+- **Scores**: `metrics.json` of the run; figures per object and per block in `predictions/`.
+- **Limits**: one volume, one microscope, one species. Blocks of one volume say nothing about other tissue,
+  and other voxel sizes were not tried. Proofread what you publish.
 - Research use only.
 """

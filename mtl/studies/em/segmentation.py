@@ -40,6 +40,12 @@ class Segmentation:
     settings: dict[str, Any]
     validation_error: float
 
+    @property
+    def described(self) -> str:
+        """The settings as a reader wants them: ``sigma 8, seed distance 64``."""
+        shown = {name: "none" if value is None else f"{value:g}" for name, value in self.settings.items()}
+        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
+
 
 def segment_with_network(study: EMStudy, variant: str, replicate: int = 0) -> dict[str, Segmentation]:
     """Test instances by every method that reads the variant's network; written to the run directory.
@@ -101,7 +107,7 @@ def network_methods(study: EMStudy, geometry: bool) -> dict[str, tuple[Method, d
 
 
 def watershed_grid(study: EMStudy) -> dict[str, list[Any]]:
-    """Settings of the watershed that are tried, the same for image and network; lengths in voxels of the finest axis."""
+    """Settings of the watershed, the same for image and network, in multiples of the finest voxel."""
     finest = min(study.volume.spacing)
     return {
         "sigma": [0.0, finest, 2 * finest, 4 * finest],
@@ -120,6 +126,16 @@ def read_segmentation(study: EMStudy, variant: str, method: str) -> Segmentation
                 f"{path} is of another test part: run notebook {EVALUATION_NOTEBOOK} first"
             )
         return Segmentation(stored["labels"], record["settings"], record["validation_error"])
+
+
+def automatic_instances(study: EMStudy, variant: str) -> tuple[str, Segmentation]:
+    """The method with the lowest validation error among those of a variant's network, and what it found.
+
+    Raises ``MissingArtefactError`` where ``segment_with_network`` was not run for the variant.
+    """
+    geometry = study.variant_parameters(variant).weight_geometry > 0
+    made = {name: read_segmentation(study, variant, name) for name in network_methods(study, geometry)}
+    return min(made.items(), key=lambda item: item[1].validation_error)
 
 
 def _tuned(study: EMStudy, method: Callable[..., np.ndarray], grid: Mapping[str, list[Any]]) -> Segmentation:

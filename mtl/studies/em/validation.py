@@ -24,8 +24,8 @@ def validation_scores(
 ) -> dict[str, float]:
     """``objects``: 1 - adapted Rand error of the instances that the network's own outputs give.
 
-    Decoded with the settings that the loss aims at (bandwidth ``delta_d``); what is tuned for the evaluation is
-    tuned later, once.
+    Decoded with the settings that the loss aims at (bandwidth ``delta_d``); what is tuned for the evaluation
+    is tuned later, once.
     """
     found = predict(model, volume, parameters, device, autocast)
     instances = decode_embeddings(

@@ -1,0 +1,240 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # EM: two modes in one training step
+#
+# **Question.** The network learns to segment on its own and to listen to clicks, in the same step and with the same
+# weights: do the two modes, and their heads, pull the shared backbone in the same direction?
+
+# %% [markdown]
+# ## Parameters
+# papermill replaces these values; `params/em/*.yaml` holds whole sets of them.
+
+# %% tags=["parameters"]
+# Parameters
+run: str = "quick"  # name of the run directory in outputs/em/
+data_root: str = ""  # folder of the data sets
+volume: str = "phantom"  # phantom, or a file or folder below data_root
+dims: int = 3  # 2: every plane is a sample of its own
+variants: str = "late,embedding"  # click arms to train and compare, by comma
+training_modes: str = "automatic,proofread"  # modes of a step, by comma
+epochs: int = 6  # passes
+learning_rate: float = 3e-3  # AdamW, of every part
+weight_semantic: float = 1.0  # of the semantic loss
+weight_instance: float = 1.0  # of the embedding loss
+weight_geometry: float = 1.0  # of the geometry loss
+balancer: str = "fixed"  # how the tasks are combined: fixed, uncertainty, dwa, pcgrad, ...
+probe_every: int = 50  # steps between gradient diagnostics
+probe_batches: int = 4  # batches of the gradient diagnostics
+seed: int = 0  # of everything random
+
+# %% [markdown]
+# The next cell checks them. A name that the study does not have is refused here, whoever set it.
+
+# %%
+from mtl.studies.parameters import read_parameters
+
+parameters = read_parameters("em", globals())
+
+# %% [markdown]
+# ## Method
+# One pass of the backbone gives features $f$; the heads run on them twice, once as they are (*automatic*) and once with
+# what the clicks add (*proofread*). Each mode has its losses, and the balancer joins all of them to one backward pass:
+#
+# $$ L = \frac{1}{|M|} \sum_{m \in M} \left( \lambda_\mathrm{sem} L_\mathrm{sem}^m + \lambda_\mathrm{ins}
+# L_\mathrm{ins}^m + \lambda_\mathrm{geom} L_\mathrm{geom}^m \right), \qquad M = \{\text{automatic}, \text{proofread}\}. $$
+#
+# A sample without any known object is absent from the proofread mode, and unknown voxels have no gradient in either.
+# The arms differ in how clicks get in: `late` adds a residual before the heads, `input` paints balls into the image,
+# `multiscale` adds to every level of the encoder, `embedding` has no weights of its own and compares distances to the
+# clicked voxels, `target_head` draws the clicked object with a head of its own.
+
+# %%
+import pandas as pd
+from mtl.reporting.claims import claim, show_table
+from mtl.reporting.figures import show_figure, use_report_style
+from mtl.reporting.figures_results import cosine_heatmap, lines_over_steps, training_curves
+from mtl.reporting.gradient_tables import readable_conflicts
+from mtl.reporting.metrics_file import write_metrics
+from mtl.studies.em.study import EMStudy
+from mtl.training.gradient_summary import summarise
+
+use_report_style()
+study = EMStudy(parameters)
+arms = list(parameters.arms)
+sizes = [
+    {"arm": arm, "weights": sum(p.numel() for p in study.untrained_model(arm).parameters())}
+    | study.settings(arm, 0).task_weights
+    for arm in arms
+]
+show_table(
+    pd.DataFrame(sizes),
+    source="provenance.json",
+    caption="Arms: weights, and alpha of every task",
+    index=False,
+)
+
+# %% [markdown]
+# ## Training
+# Every arm sees the same crops in the same order for the same number of steps. The checkpoint is the one whose own
+# instances fit the validation part best (one minus the adapted Rand error).
+
+# %%
+results = {arm: study.train(arm)[0] for arm in arms}
+rows = [
+    {
+        "arm": arm,
+        "best epoch": r.best_epoch,
+        "validation score": r.best_score,
+        "steps": r.steps,
+        "minutes": r.seconds / 60,
+    }
+    for arm, r in results.items()
+]
+show_table(
+    pd.DataFrame(rows), source="checkpoints/fold_0/*/stage.json", caption="What was trained", index=False
+)
+
+# %% [markdown]
+# The losses of the first arm, head by head: both modes start level, because a prompt changes nothing before its path
+# has learnt anything.
+
+# %%
+first = results[arms[0]]
+curves = first.history.pivot_table(index="epoch", columns="key", values="value").reset_index()
+panels = {
+    title: [f"{mode}: {short}" for mode in parameters.modes]
+    for title, short in (("Semantic", "loss_sem"), ("Embedding", "loss_ins"), ("Geometry", "loss_geom"))
+    if f"train/{parameters.modes[0]}/{short}" in curves
+}
+names = {
+    f"train/{mode}/{key}": f"{mode}: {key}"
+    for mode in parameters.modes
+    for key in ("loss_sem", "loss_ins", "loss_geom")
+}
+show_figure(
+    training_curves(curves.rename(columns=names), panels),
+    alt="Training losses of the semantic, embedding and geometry heads over the epochs, in both modes.",
+    source=f"checkpoints/fold_0/{arms[0]}/history.parquet",
+)
+
+# %% [markdown]
+# Arms beside each other: how well each segments the validation part on its own.
+
+# %%
+scores = pd.concat(
+    [r.history[r.history["key"] == "val/objects"].assign(arm=arm) for arm, r in results.items()]
+)
+show_figure(
+    lines_over_steps(scores, "value", "arm", x="epoch", ylabel="1 - adapted Rand error"),
+    alt="Validation score of every arm over the epochs.",
+    source="checkpoints/fold_0/*/history.parquet",
+)
+
+# %% [markdown]
+# ## Do the tasks disagree?
+# On a few fixed batches $g_k$ is the gradient of $\alpha_k L_k$ over the backbone, in full precision. The cosine of two
+# tasks says whether they agree; sampling noise pulls every cosine towards zero, and the cosine of *one* task between two
+# batches shows how far (the noise floor). Two tasks conflict only where the upper end of the interval is below zero.
+
+# %%
+summary = summarise(first.gradients)
+show_figure(
+    cosine_heatmap(
+        summary.matrix("cosine"), summary.matrix("upper95"), f"At the end of training, arm {arms[0]}"
+    ),
+    alt="Heat map of the cosines between the gradients of all heads in both modes over the backbone.",
+    source=f"checkpoints/fold_0/{arms[0]}/gradients.parquet",
+)
+
+# %% [markdown]
+# The pairs with the lowest cosines, with what would be left of each without sampling noise.
+
+# %%
+pairs = summary.pairs[
+    (summary.pairs["block"] == "all") & (summary.pairs["step"] == summary.pairs["step"].max())
+]
+show_table(
+    readable_conflicts(pairs.nsmallest(6, "cosine"), ["task_a", "task_b"]),
+    source=f"checkpoints/fold_0/{arms[0]}/gradients.parquet",
+    caption="Least agreeing pairs of tasks, whole backbone, last probe",
+    index=False,
+)
+
+# %% [markdown]
+# ## Which task moves the backbone?
+# The update share $u_k = \langle g_k, \sum_j g_j \rangle / \lVert \sum_j g_j \rVert^2$ sums to one over the tasks; a
+# negative share means that the task is pushed backwards.
+
+# %%
+shares = summary.tasks[summary.tasks["block"] == "all"]
+show_figure(
+    lines_over_steps(
+        shares, "update_share", "task", ylabel="Update share", low="lower95", high="upper95", reference=0.0
+    ),
+    alt="Update share of every task over training steps.",
+    source=f"checkpoints/fold_0/{arms[0]}/gradients.parquet",
+)
+
+# %% [markdown]
+# ## What it means
+# The same head in two modes shares labels and most of its input, so a cosine near one between them says little: it is
+# the pairs of *different* heads, and of the same head where clicks matter, that could conflict. The reading would change
+# if a pair of modes fell below zero beyond the noise.
+
+# %% [markdown]
+# ## Results
+# The figures of this notebook go to `metrics.json`; the answer reads them from there.
+
+# %%
+ends = shares[shares["step"] == shares["step"].max()].set_index("task")
+lowest = pairs.nsmallest(1, "cosine").iloc[0]
+share = {
+    head: float(ends[ends.index.str.endswith(f"/{head}")]["update_share"].sum())
+    for head in ("semantic", "instance", "geometry")
+}
+section = {
+    "arms": {
+        arm: {"score": r.best_score, "minutes": r.seconds / 60, "steps": r.steps}
+        for arm, r in results.items()
+    },
+    "first_arm": arms[0],
+    "pairs": len(pairs),
+    "conflicts": int((pairs["verdict"] == "conflict").sum()),
+    "lowest": {"cosine": float(lowest["cosine"]), "first": lowest["task_a"], "second": lowest["task_b"]},
+    "update_share": share,
+    "headline": [
+        {"label": "Pairs of tasks in conflict", "value": int((pairs["verdict"] == "conflict").sum())},
+        {"label": "Update share of the embedding loss", "value": share["instance"]},
+    ],
+}
+write_metrics(study.run.path, "training", section)
+
+# %% [markdown]
+# ## Answer
+# The answer, as it stands at the top of the report.
+
+# %% tags=["headline"]
+display(
+    claim(
+        "At the end of training (arm {training.first_arm:text}), {training.conflicts} of {training.pairs} pairs of tasks "
+        "conflict beyond sampling noise; the lowest cosine is {training.lowest.cosine:.2f} ({training.lowest.first:text} "
+        "against {training.lowest.second:text}). The embedding losses of both modes account for "
+        "{training.update_share.instance:.0%} of the summed gradient, the semantic ones for "
+        "{training.update_share.semantic:.0%}, the geometry ones for {training.update_share.geometry:.0%}.",
+        study.run.metrics,
+    )
+)
+show_figure(
+    cosine_heatmap(
+        summary.matrix("cosine"), summary.matrix("upper95"), "Cosines of gradients over the backbone"
+    ),
+    alt="Heat map of the cosines between the gradients of all heads in both modes over the backbone.",
+    source=f"checkpoints/fold_0/{arms[0]}/gradients.parquet",
+)
