@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 #: Study to the module of its parameters (light: no torch) and the name of their class.
 _PARAMETERS = {
     "brain_mri": ("mtl.studies.brain_mri.parameters", "BrainMriParameters"),
+    "em": ("mtl.studies.em.parameters", "EMParameters"),
     "methods": ("mtl.studies.methods", "MethodsParameters"),  # notebooks that cross studies, and tutorials
 }
 #: Study to the module of its assembly and the name of its class.
-_ASSEMBLIES = {"brain_mri": ("mtl.studies.brain_mri.study", "BrainMriStudy")}
+_ASSEMBLIES = {
+    "brain_mri": ("mtl.studies.brain_mri.study", "BrainMriStudy"),
+    "em": ("mtl.studies.em.study", "EMStudy"),
+}
 #: Study to what a point of a sweep does: parameters to a record of what was trained.
 _POINTS = {"brain_mri": ("mtl.studies.brain_mri.sweep_point", "train_point")}
 #: Study to what tells minutes and memory of a run beforehand.

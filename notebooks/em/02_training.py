@@ -26,6 +26,7 @@ variants: str = "late,embedding"  # click arms to train and compare, by comma
 training_modes: str = "automatic,proofread"  # modes of a step, by comma
 epochs: int = 6  # passes
 learning_rate: float = 3e-3  # AdamW, of every part
+ablations: str = "automatic_only,no_geometry"  # what the first arm goes without
 weight_semantic: float = 1.0  # of the semantic loss
 weight_instance: float = 1.0  # of the embedding loss
 weight_geometry: float = 1.0  # of the geometry loss
@@ -63,6 +64,7 @@ from mtl.reporting.figures_results import cosine_heatmap, lines_over_steps, trai
 from mtl.reporting.gradient_tables import readable_conflicts
 from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.em.study import EMStudy
+from mtl.studies.em.variants import AUTOMATIC_ONLY
 from mtl.training.gradient_summary import summarise
 
 use_report_style()
@@ -83,13 +85,15 @@ show_table(
 # %% [markdown]
 # ## Training
 # Every arm sees the same crops in the same order for the same number of steps. The checkpoint is the one whose own
-# instances fit the validation part best (one minus the adapted Rand error).
+# instances fit the validation part best (one minus the adapted Rand error). If the run asks for it, the first arm is
+# trained once more without the proofread mode: the next notebook needs it.
 
 # %%
-results = {arm: study.train(arm)[0] for arm in arms}
+extra = [name for name in parameters.ablated if name == AUTOMATIC_ONLY]
+results = {variant: study.train(variant)[0] for variant in [*arms, *extra]}
 rows = [
     {
-        "arm": arm,
+        "network": arm,
         "best epoch": r.best_epoch,
         "validation score": r.best_score,
         "steps": r.steps,

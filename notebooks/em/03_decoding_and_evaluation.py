@@ -7,7 +7,6 @@
 # ---
 
 # %% [markdown]
-# %% [markdown]
 # # EM: from outputs to objects, without any ground truth
 #
 # **Question.** Do the network's own instances beat a tuned watershed on the image, by which decoding, and does learning
@@ -67,6 +66,12 @@ from mtl.studies.em.variants import AUTOMATIC_ONLY
 
 use_report_style()
 study = EMStudy(parameters)
+
+# %% [markdown]
+# The arms, and the first of them trained without the proofread mode, are decoded in every way; the table says what was
+# chosen for each.
+
+# %%
 judged = [*parameters.arms, *(name for name in parameters.ablated if name == AUTOMATIC_ONLY)]
 found = {("no network", INTENSITY): segment_image(study)}
 for variant in judged:

@@ -7,7 +7,6 @@
 # ---
 
 # %% [markdown]
-# %% [markdown]
 # # EM: what a click is worth
 #
 # **Question.** A person corrects an object by clicking, and a network answers: how good does the mask become with every
@@ -93,8 +92,8 @@ show_figure(
 )
 
 # %% [markdown]
-# *NoC@85* is the number of clicks until Dice reaches 0.85; an object that never does counts with the largest number of
-# clicks, which flatters, so the share of such failures stands beside it. The area is that under the curve.
+# *NoC@85* is the number of clicks until Dice reaches 85 hundredths; an object that never does counts with the largest
+# number of clicks, which flatters, so the share of such failures stands beside it. The area is that under the curve.
 
 # %%
 steps = [k for k in (0, 1, 3, 5, 10) if k <= parameters.max_clicks]

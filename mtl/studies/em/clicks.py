@@ -29,8 +29,8 @@ def chosen_objects(study: EMStudy) -> list[int]:
 def window_around(mask: np.ndarray, study: EMStudy) -> Window:
     """Where an object ``(*sp)`` is judged: what of it lies outside counts neither way.
 
-    ``click_planes`` x ``click_side`` x ``click_side`` voxels around its middle voxel (one plane where the volume
-    is planar), less where the part is smaller.
+    ``click_planes`` x ``click_side`` x ``click_side`` voxels around its middle voxel (one plane where the
+    volume is planar), less where the part is smaller.
     """
     p = study.parameters
     sides = (1 if p.dims == 2 else p.click_planes, p.click_side, p.click_side)

@@ -23,7 +23,7 @@ from mtl.studies.em.model_card import model_card
 from mtl.studies.em.objective import EMObjective, task_weights
 from mtl.studies.em.parameters import EMParameters
 from mtl.studies.em.validation import validation_scores
-from mtl.studies.em.variants import changes
+from mtl.studies.em.variants import changes, trained_by
 from mtl.studies.provenance import record_provenance
 from mtl.studies.run_directory import RunDirectory
 from mtl.training.devices import make_fabric
@@ -33,7 +33,6 @@ from mtl.training.sampling import EpochLoader
 from mtl.training.stage_result import StageResult, is_finished
 from mtl.training.stages import Stage
 
-TRAINING_NOTEBOOK = "02_training"
 #: Residual blocks of the backbone's levels, finest first (those of SegResNet, and more of its last).
 BLOCKS_DOWN = (1, 2, 2, 4, 4, 4)
 #: What losses and their terms are called after ``weight_`` in the parameters.
@@ -231,11 +230,10 @@ class EMStudy:
         Raises:
             MissingArtefactError: it was not; the message names the notebook to run.
         """
-        folder = self.run.stage(replicate, variant)
-        self.run.require(folder / "stage.json", TRAINING_NOTEBOOK)
+        folder, notebook = self.run.stage(replicate, variant), trained_by(variant)
+        self.run.require(folder / "stage.json", notebook)
         if not is_finished(folder, self.fingerprint(variant, replicate)):
             raise MissingArtefactError(
-                f"{folder} was trained with other parameters, data or code: run notebook "
-                f"{TRAINING_NOTEBOOK} first"
+                f"{folder} was trained with other parameters, data or code: run notebook {notebook} first"
             )
         return load_model(EMModel, folder / "best")

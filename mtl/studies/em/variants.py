@@ -44,3 +44,8 @@ DESCRIPTIONS = {
 def changes(variant: str, first_arm: str) -> dict[str, Any]:
     """Parameters of a variant that differ from the run's; ablations vary ``first_arm``."""
     return ARMS[variant] if variant in ARMS else ARMS[first_arm] | ABLATIONS[variant]
+
+
+def trained_by(variant: str) -> str:
+    """The notebook that trains a variant."""
+    return "02_training" if variant in ARMS or variant == AUTOMATIC_ONLY else "05_ablations"
