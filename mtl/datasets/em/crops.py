@@ -48,7 +48,8 @@ class CropDataset(Dataset):
         label_fraction: share of ``label_unit`` that stays annotated, the rest becomes unknown; the same
             ones in every crop and epoch. ``label_seed`` chooses them; blocks have the size of a crop.
         split_components: every connected part of an instance is one of its own.
-        num_pos_points, num_neg_points, point_sample_mode: see `sample_points`.
+        num_pos_points, num_neg_points, point_sample_mode: see `sample_points`; ``min_target_voxels`` keeps
+            clicks off the crumbs that a crop's faces cut off.
         attempts: a crop without known foreground is drawn again, up to this many times in all.
 
     Raises `ParameterError` for options out of range, a crop that does not fit a volume, or a 3-D crop of a
@@ -75,6 +76,7 @@ class CropDataset(Dataset):
         num_pos_points: int = 5,
         num_neg_points: int = 5,
         point_sample_mode: SampleMode = "instance",
+        min_target_voxels: int = 1,
         attempts: int = 10,
     ) -> None:
         self.volumes, self.crop_size = list(volumes), tuple(int(side) for side in crop_size)
@@ -83,7 +85,9 @@ class CropDataset(Dataset):
         self.augmentation = augment if isinstance(augment, Augmentation) else default
         self.contact_membrane, self.split_components = contact_membrane, split_components
         self.label_fraction, self.label_unit, self.label_seed = label_fraction, label_unit, label_seed
+        self.n_points = num_pos_points + num_neg_points
         self.clicks = {"mode": point_sample_mode, "num_pos": num_pos_points, "num_neg": num_neg_points}
+        self.min_target_voxels = min_target_voxels
         self.attempts = attempts
         self._check()
         sizes = np.array([np.prod(volume.shape, dtype=float) for volume in self.volumes])
@@ -164,8 +168,8 @@ class CropDataset(Dataset):
         return {key: torch.as_tensor(value) for key, value in self.targets(labels, spacing).items()}
 
     def _prompts(self, labels: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
-        n_points = self.clicks["num_pos"] + self.clicks["num_neg"]
-        found = padded(sample_points(labels, generator=rng, **self.clicks), n_points, labels.ndim)
+        clicks = sample_points(labels, generator=rng, min_voxels=self.min_target_voxels, **self.clicks)
+        found = padded(clicks, self.n_points, labels.ndim)
         return {
             "points": torch.from_numpy(found.points),
             "point_labels": torch.from_numpy(found.labels.astype(np.int64)),

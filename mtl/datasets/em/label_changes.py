@@ -59,8 +59,10 @@ def keep_instances(labels: np.ndarray, fraction: float, key: str) -> np.ndarray:
 
     Whether an id is kept depends on it and on ``key`` alone: every crop of a volume agrees.
     """
-    ids = np.unique(labels[labels > 0])
-    kept = np.isin(labels, ids[_uniform(ids, key) < fraction])
+    import fastremap
+
+    ids = fastremap.unique(labels)
+    kept = np.isin(labels, ids[(ids > 0) & (_uniform(ids, key) < fraction)])
     near = maximum_filter(kept, size=2 * NEAR + 1)
     return np.where(kept | (near & (labels == 0)), labels, UNKNOWN)
 
@@ -72,13 +74,16 @@ def keep_blocks(
 
     ``start``: where the labels' first voxel lies in the volume. Crops of a volume agree, as above.
     """
+    lines = [
+        (first + np.arange(side)) // length
+        for first, side, length in zip(start, labels.shape, block, strict=True)
+    ]
     number = np.zeros((1,) * labels.ndim, np.int64)
-    for axis, (first, length) in enumerate(zip(start, block, strict=True)):
-        line = (first + np.arange(labels.shape[axis])) // length
-        number = number * 1_000_003 + line.reshape([-1 if i == axis else 1 for i in range(labels.ndim)])
-    blocks, inverse = np.unique(number, return_inverse=True)
-    kept = (_uniform(blocks, key) < fraction)[inverse].reshape(labels.shape)
-    return np.where(kept, labels, UNKNOWN)
+    for axis, line in enumerate(lines):
+        there = np.arange(line[0], line[-1] + 1)
+        number = number * 1_000_003 + there.reshape([-1 if i == axis else 1 for i in range(labels.ndim)])
+    kept = _uniform(number, key) < fraction
+    return np.where(kept[np.ix_(*(line - line[0] for line in lines))], labels, UNKNOWN)
 
 
 def _uniform(numbers: np.ndarray, key: str) -> np.ndarray:

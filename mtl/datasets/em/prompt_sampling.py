@@ -57,24 +57,30 @@ def sample_points(
     num_neg: int = 5,
     generator: np.random.Generator | None = None,
     semantic: np.ndarray | None = None,
+    min_voxels: int = 1,
 ) -> PointSample | None:
     """Pick a target and click on it, and elsewhere.
 
     labels: int64 ``(*sp)``; semantic: classes ``(*sp)``, 0 background (all instances are of class 1 without
     it). ``"instance"`` picks one of the instances with equal chance, ``"class"`` one of the classes present.
     Positive points are uniform in the target, negative ones uniform among known voxels that are not of it
-    (background included); fewer where there are fewer voxels, never one in unknown. ``None`` where there is
-    no known foreground. Raises `ParameterError` for another mode, for no positive point, or for ``semantic``
-    of another shape.
+    (background included); fewer where there are fewer voxels, never one in unknown. Targets with fewer than
+    ``min_voxels`` are picked only where there is no other one. ``None`` where there is no known foreground.
+
+    Raises `ParameterError` for another mode, for no positive point, or for ``semantic`` of another shape.
     """
+    import fastremap
+
     labels = np.asarray(labels)
     semantic = np.where(labels > 0, FOREGROUND, 0) if semantic is None else np.asarray(semantic)
     _check(mode, num_pos, num_neg, labels, semantic)
     rng = np.random.default_rng() if generator is None else generator
     pool = np.where(labels > 0, labels if mode == "instance" else semantic, 0).ravel()
-    targets = np.unique(pool[pool > 0])
+    targets, sizes = fastremap.unique(pool, return_counts=True)
+    targets, sizes = targets[targets > 0], sizes[targets > 0]
     if not len(targets):
         return None
+    targets = targets[sizes >= min(min_voxels, sizes.max())]
     target = int(targets[rng.integers(len(targets))])
     inside = np.flatnonzero(pool == target)
     outside = np.flatnonzero((pool != target) & (labels.ravel() != UNKNOWN))

@@ -20,6 +20,7 @@ from mtl.datasets.phantoms.em_tissue import (
     cells,
     distance_to_neighbour,
     grow_neurites,
+    number_for,
     smooth_noise,
     without_slivers,
 )
@@ -28,6 +29,8 @@ from mtl.errors import ParameterError
 CYTOPLASM, SHADES = 0.7, 0.045
 MEMBRANE = 0.2
 HALF_MEMBRANE = 13.0  # nm: two membranes and the cleft between them are some 25 nm thick
+RADIUS, RADIUS_PIXELS = 75.0, 8  # the usual neurite: whichever is more, nm or pixels
+FEWEST = 12
 CRUMB = 20  # voxels: smaller pieces that membranes cut off are no instances
 BLOCKS = 4  # a side of the grid of blocks that may stay unannotated
 
@@ -35,7 +38,7 @@ BLOCKS = 4  # a side of the grid of blocks that may stay unannotated
 def em_phantom(
     shape: Sequence[int] = (48, 128, 128),
     spacing: Sequence[float] = (10.0, 10.0, 10.0),
-    n_neurites: int = 40,
+    n_neurites: int | None = None,
     seed: int = 0,
     unannotated: float = 0.0,
     missing_section: bool = False,
@@ -47,7 +50,8 @@ def em_phantom(
     Labels: 0 membranes, 1..K connected neurites of at least 20 voxels, -100 in the share ``unannotated`` of
     a grid of blocks. ``missing_section``: one plane in the middle third of the image is black (its labels
     are known). ``planar``: instances are the components of each plane, as in ISBI 2012.
-    ``n_neurites``: how many pass through the box; it sets how thick they are.
+    ``n_neurites``: how many pass through the box; it sets how thick they are. Without it as many as make
+    their typical radius 75 nm, or 8 pixels where that is more, but 12 at least.
 
     Raises `ParameterError` for a shape below (4, 16, 16), spacing that is not positive, no neurite, or
     ``unannotated`` outside [0, 1).
@@ -57,7 +61,8 @@ def em_phantom(
     rng = np.random.default_rng([seed, 20_121])
     steps = np.array(spacing)
     half = max(HALF_MEMBRANE, 1.05 * min(spacing[1:]))  # one voxel at least, never a whole thick section
-    neurites = grow_neurites(np.array(shape) * steps, n_neurites, rng)
+    extent = np.array(shape) * steps
+    neurites = grow_neurites(extent, n_neurites or _usual_number(extent, spacing), rng)
     owner = without_slivers(cells(neurites, shape, steps, rng), spacing, half)
     depth = distance_to_neighbour(owner, spacing)
     membrane = depth <= half
@@ -71,6 +76,10 @@ def em_phantom(
         pixels[int(rng.integers(shape[0] // 3, 2 * shape[0] // 3 + 1))] = 0
     labels = _unannotated(labels, unannotated, rng)
     return EMVolume(name, pixels, labels, spacing, planar=planar)  # type: ignore[arg-type]
+
+
+def _usual_number(extent: np.ndarray, spacing: tuple[float, ...]) -> int:
+    return max(FEWEST, number_for(extent, max(RADIUS, RADIUS_PIXELS * min(spacing[1:]))))
 
 
 def _cytoplasm(owner: np.ndarray, steps: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -113,14 +122,16 @@ def _unannotated(labels: np.ndarray, share: float, rng: np.random.Generator) -> 
     return np.where(unknown.reshape(counts)[np.ix_(*lines)], UNKNOWN, labels)
 
 
-def _check(shape: tuple[int, ...], spacing: tuple[float, ...], n_neurites: int, unannotated: float) -> None:
+def _check(
+    shape: tuple[int, ...], spacing: tuple[float, ...], n_neurites: int | None, unannotated: float
+) -> None:
     rules = {
         f"shape={shape} must be (z, y, x), at least (4, 16, 16)": len(shape) == 3
         and shape[0] >= 4
         and min(shape[1:]) >= 16,
         f"spacing={spacing} must be three positive numbers (z, y, x) in nm": len(spacing) == 3
         and min(spacing) > 0,
-        f"n_neurites={n_neurites} must be at least 1": n_neurites >= 1,
+        f"n_neurites={n_neurites} must be at least 1": n_neurites is None or n_neurites >= 1,
         f"unannotated={unannotated} must lie in [0, 1)": 0 <= unannotated < 1,
     }
     for message, holds in rules.items():

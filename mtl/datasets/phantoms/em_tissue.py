@@ -44,7 +44,7 @@ class Neurites:
 
 def grow_neurites(extent: np.ndarray, n_neurites: int, rng: np.random.Generator) -> Neurites:
     """Neurites through a box of ``extent`` (z, y, x) nm; their typical radius follows from their number."""
-    radius = _typical_radius(extent, n_neurites)
+    radius = float(np.sqrt(np.prod(extent) / np.mean(extent) / (np.pi * n_neurites)))
     bundles = _directions(BUNDLES, rng)
     homes = rng.uniform(0, 1, (BUNDLES, 3)) * extent
     starts = _spread_starts(extent, n_neurites, rng)
@@ -154,10 +154,9 @@ def _fill(owner: np.ndarray, grid: np.ndarray, neurites: Neurites, candidates: n
             _fill(owner[box], grid[box], neurites, candidates)
 
 
-def _typical_radius(extent: np.ndarray, n_neurites: int) -> float:
-    """Of straight fibres of the box's mean length that would fill it."""
-    length = float(np.mean(extent))
-    return float(np.sqrt(np.prod(extent) / (n_neurites * np.pi * length)))
+def number_for(extent: np.ndarray, radius: float) -> int:
+    """How many straight fibres of a radius and the box's mean length fill the box; one at least."""
+    return max(1, round(float(np.prod(extent) / np.mean(extent) / (np.pi * radius**2))))
 
 
 def _directions(count: int, rng: np.random.Generator) -> np.ndarray:

@@ -62,6 +62,16 @@ def test_the_same_generator_gives_the_same_clicks() -> None:
     assert len(one.points) == 10 and one.target_id == two.target_id and one.semantic_id == 1
 
 
+def test_crumbs_are_clicked_only_where_there_is_nothing_else() -> None:
+    labels = np.array([[1, 2, 2, 3, 3, 3, 0]])
+
+    def targets(min_voxels: int) -> set[int]:
+        rng = np.random.default_rng(0)
+        return {sample_points(labels, generator=rng, min_voxels=min_voxels).target_id for _ in range(60)}
+
+    assert [targets(n) for n in (1, 2, 3, 9)] == [{1, 2, 3}, {2, 3}, {3}, {3}]
+
+
 def test_an_instance_that_fills_the_crop_has_no_negative_click() -> None:
     found = sample_points(np.full((3, 4), 7), num_pos=2, num_neg=5)
     assert found.labels.tolist() == [1, 1] and found.target_id == 7

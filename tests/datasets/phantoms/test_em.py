@@ -87,6 +87,11 @@ def test_blocks_stay_unannotated() -> None:
     assert (blocks.any((1, 3, 5)) == blocks.all((1, 3, 5))).all()
 
 
+def test_the_usual_number_of_neurites_follows_from_the_size() -> None:
+    small, large = em_phantom((8, 32, 32), seed=0), em_phantom((16, 128, 128), seed=0)
+    assert 3 <= small.labels.max() < large.labels.max()
+
+
 def test_one_section_is_missing() -> None:
     whole = em_phantom(SMALL, n_neurites=12, seed=1)
     cut = em_phantom(SMALL, n_neurites=12, seed=1, missing_section=True)
