@@ -287,4 +287,4 @@ def _check_on_cpu(prompts: PointPrompts, shape: tuple[int, ...]) -> None:
 
 
 def _or_foreground(semantic_ids: Tensor | None, prompts: PointPrompts) -> Tensor:
-    return torch.ones_like(prompts.points[:, 0, 0]) if semantic_ids is None else semantic_ids
+    return prompts.points.new_ones(len(prompts.points)) if semantic_ids is None else semantic_ids
