@@ -1,1 +1,1 @@
-"""The em study's network put to use: clicks to masks, and volumes larger than memory."""
+"""The em study's network put to use: embeddings to instances, tiles to volumes, clicks to masks."""

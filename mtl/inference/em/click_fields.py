@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mtl.inference.em.clicks_to_mask import Box, box_around, predicted_foreground
-from mtl.models.em import EMModel, LocalHead
+from mtl.models.em import EMModel
+from mtl.models.local_layers import LocalHead
 from mtl.models.prompts import NEGATIVE, POSITIVE, PointPromptEncoder, PointPrompts
 
 
@@ -87,7 +88,8 @@ class KeptFields:
         ]
         features = F.pad(features, beyond)  # the zeros that the convolution sees beyond the volume
         semantic, instance = (
-            _on_the_inside(head, features) for head in (self.model.semantic_head, self.model.instance_head)
+            head.finish(head.convolve(features, padded=False))
+            for head in (self.model.semantic_head, self.model.instance_head)
         )
         for field, patch in zip(self._fields, _fields(semantic, instance), strict=True):
             field[..., *changed] = patch
@@ -136,9 +138,3 @@ def prompts_on(prompts: PointPrompts, device: torch.device) -> PointPrompts:
 def _fields(semantic: Tensor, instance: Tensor) -> Fields:
     """From the heads' outputs for a batch of one."""
     return Fields(semantic[0], instance[0], predicted_foreground(semantic[0]))
-
-
-def _on_the_inside(head: LocalHead, features: Tensor) -> Tensor:
-    """The head's outputs for features without their outermost voxels: the convolution pads nothing."""
-    convolve = F.conv3d if features.dim() == 5 else F.conv2d
-    return head.finish(convolve(features, head.convolution.weight, head.convolution.bias))

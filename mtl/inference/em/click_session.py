@@ -2,7 +2,7 @@
 
 A click answers quickly because only what it changes is computed again: what that is in each injection arm is
 told in :mod:`mtl.inference.em.click_fields`. The answers are those of a full run of the model on the same
-clicks.
+clicks, to rounding (on a GPU: where TF32 is off).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mtl.models.em import EMModel
 
 
 class ClickSession:
-    """One object clicked out of one volume.
+    """One object clicked out of one volume; for the next object, :meth:`clear` it: the features stay.
 
     Args:
         model: put into eval mode; runs where it is. Its weights must not change while the session lives.
@@ -88,6 +88,27 @@ class ClickSession:
             mask = self._answers.mask([*self._clicks, click], self.mask)
         self._undone.clear()
         return self._put(click, _fixed(mask))
+
+    def answer(self, points: Sequence[Sequence[int]], labels: Sequence[int]) -> np.ndarray:
+        """The mask after exactly these clicks in this order; what the session has of them is kept.
+
+        Args:
+            points: ``(P, S)`` integers; ``labels``: ``(P,)``, 1 positive, 0 negative. No points: as `clear`.
+
+        Raises:
+            ParameterError: a point is outside the volume, or there are not as many labels as points.
+        """
+        if len(points) != len(labels):
+            raise ParameterError(f"{len(points)} points with {len(labels)} labels; as many are expected")
+        places = checked_points(points, self.shape)
+        wanted = [Click(place, label == 1) for place, label in zip(places, labels, strict=True)]
+        same = [now == then for now, then in zip(self._clicks, wanted, strict=False)]
+        kept = same.index(False) if False in same else len(same)
+        del self._clicks[kept:], self._masks[kept + 1 :]
+        self._undone.clear()
+        for point, positive in wanted[kept:]:
+            self.add(point, positive)
+        return self.mask
 
     def undo(self) -> np.ndarray:
         """Take the last click back, if there is one. Returns the mask."""

@@ -167,6 +167,25 @@ def test_clear_is_the_automatic_state() -> None:
         assert (found - automatic[name]).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("injection", ["late", "target_head"])
+def test_answer_keeps_what_it_can_and_begins_anew_otherwise(injection: str) -> None:
+    model, image = make_model(injection), make_image()
+    session, clicks = ClickSession(model, image), CLICKS[3]
+
+    def fresh(chosen: Sequence[tuple[tuple[int, ...], int]]) -> np.ndarray:
+        other = ClickSession(model, image)
+        for point, kind in chosen:
+            other.add(point, bool(kind))
+        return other.mask
+
+    for chosen in (clicks[:2], clicks[:4], clicks[:1], [clicks[3]], [clicks[3], clicks[1]], []):
+        points, labels = np.array([p for p, _ in chosen]), np.array([kind for _, kind in chosen])
+        assert np.array_equal(session.answer(points, labels), fresh(chosen))
+        assert len(session.history) == len(chosen)
+    with pytest.raises(ParameterError, match="1 points with 2 labels"):
+        session.answer([(1, 1, 1)], [1, 0])
+
+
 def test_the_order_of_clicks_does_not_matter() -> None:
     model, image, clicks = make_model("late"), make_image(), CLICKS[3][:4]
     masks = []
