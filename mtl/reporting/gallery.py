@@ -176,7 +176,8 @@ def note_of(entry: Mapping[str, Any]) -> str:
         return cells or "starting"
     if failure:
         where = f"cell {failure['cell'] + 1}: " if "cell" in failure else ""
-        return f"{where}{failure.get('ename', '')}: {failure.get('evalue', '').splitlines()[0][:140]}"
+        said = next(iter(failure.get("evalue", "").splitlines()), "")[:140]  # some errors say nothing
+        return f"{where}{failure.get('ename', '')}" + (f": {said}" if said else "")
     return entry.get("reason", "")
 
 

@@ -43,6 +43,8 @@ parameters = read_parameters("em", globals())
 # wide, and a network or a metric that forgets this sees squashed cells.
 
 # %%
+from itertools import islice
+
 import numpy as np
 import pandas as pd
 from mtl.reporting.claims import claim, show_table
@@ -119,8 +121,7 @@ show_table(
 
 # %%
 first = study.parameters.arms[0]
-batches = study.loader(first, 0).batches(1)
-samples = [next(batches) for _ in range(4)]
+samples = list(islice(study.loader(first, 0).batches(1), 4))
 images = [b["image"][0, 0].numpy() for b in samples]
 crops = [b["labels"][0].numpy() for b in samples]
 modes = [str(b["mode"][0]) for b in samples]

@@ -53,7 +53,8 @@ parameters = read_parameters("em", globals())
 
 # %%
 import pandas as pd
-from mtl.evaluation.statistics import Estimate, verdict
+from mtl.evaluation.comparison import verdict
+from mtl.evaluation.statistics import Estimate
 from mtl.reporting.claims import claim, show_table
 from mtl.reporting.figures import show_figure, use_report_style
 from mtl.reporting.figures_em import planes

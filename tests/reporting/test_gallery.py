@@ -10,7 +10,7 @@ from bs4 import BeautifulSoup
 from small_notebooks import headline, picture, save, shown, text
 
 from mtl.reporting.check import network_problems
-from mtl.reporting.gallery import study_title, write_gallery
+from mtl.reporting.gallery import note_of, study_title, write_gallery
 from mtl.reporting.html import export_report
 from mtl.reporting.metrics_file import write_metrics
 from mtl.reporting.status import edit_status
@@ -113,3 +113,8 @@ def test_study_titles() -> None:
         "Electron microscopy",
         "Histology",
     ]
+
+
+def test_an_error_that_says_nothing_is_named():
+    entry = {"status": "failed", "failure": {"cell": 7, "ename": "StopIteration", "evalue": ""}}
+    assert note_of(entry) == "cell 8: StopIteration"
