@@ -81,13 +81,13 @@ show_figure(figure, alt="The middle planes across z, y and x of the volume with 
 
 # %%
 import matplotlib.pyplot as plt
+from matplotlib.ticker import MaxNLocator
 
 figure, axis = plt.subplots(figsize=(7.2, 3))
-axis.hist(np.log10(sizes), bins=30, color="#0072B2")
-axis.axvline(
-    np.log10(parameters.min_object_voxels), color="#D55E00", linestyle="--", label="smallest that counts"
-)
-axis.set(xlabel="Voxels of an object (power of ten)", ylabel="Objects")
+axis.hist(sizes, bins=np.geomspace(sizes.min(), sizes.max() + 1, 31), color="#0072B2")
+axis.axvline(parameters.min_object_voxels, color="#D55E00", linestyle="--", label="smallest that counts")
+axis.set(xscale="log", xlabel="Voxels of an object", ylabel="Objects")
+axis.yaxis.set_major_locator(MaxNLocator(integer=True))
 axis.legend()
 show_figure(figure, alt="Histogram of object sizes in voxels, with the smallest size that counts as a line.")
 

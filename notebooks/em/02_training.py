@@ -93,7 +93,7 @@ extra = [name for name in parameters.ablated if name == AUTOMATIC_ONLY]
 results = {variant: study.train(variant)[0] for variant in [*arms, *extra]}
 rows = [
     {
-        "network": arm,
+        "network": arm.replace("_", " "),
         "best epoch": r.best_epoch,
         "validation score": r.best_score,
         "steps": r.steps,

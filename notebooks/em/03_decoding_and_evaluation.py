@@ -79,7 +79,7 @@ for variant in judged:
     found |= {(variant, method): made for method, made in segment_with_network(study, variant).items()}
 settings = [
     {
-        "network": network,
+        "network": network.replace("_", " "),
         "method": method,
         "validation error": made.validation_error,
         "chosen": made.described,
@@ -102,7 +102,11 @@ show_table(
 # %%
 scores = {key: scores_of(study, made.labels) for key, made in found.items()}
 rows = [
-    {"network": network, "method": method, **{label: values[name] for name, label in SHOWN.items()}}
+    {
+        "network": network.replace("_", " "),
+        "method": method,
+        **{label: values[name] for name, label in SHOWN.items()},
+    }
     for (network, method), values in scores.items()
 ]
 show_table(pd.DataFrame(rows), source="segmentations/", caption="Instances of the test part", index=False)
@@ -119,7 +123,7 @@ chosen = {
 base = found["no network", INTENSITY].labels
 against = {v: difference_of(study, base, found[key].labels)["adapted_rand"] for v, key in chosen.items()}
 rows = [
-    {"network": v, "decoding": chosen[v][1], "adapted Rand error, minus the watershed's": d}
+    {"network": v.replace("_", " "), "decoding": chosen[v][1], "adapted Rand error, minus the watershed's": d}
     for v, d in against.items()
 ]
 show_table(
@@ -225,7 +229,7 @@ write_metrics(study.run.path, "evaluation", section)
 
 # %%
 bars = [
-    {"label": method, "estimate": values["adapted_rand"], "group": network}
+    {"label": method, "estimate": values["adapted_rand"], "group": network.replace("_", " ")}
     for (network, method), values in scores.items()
 ]
 

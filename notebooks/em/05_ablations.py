@@ -60,7 +60,7 @@ study = EMStudy(parameters)
 first = parameters.arms[0]
 asked = pd.DataFrame(
     {
-        "ablation": name,
+        "ablation": name.replace("_", " "),
         "what": DESCRIPTIONS[name],
         "changes": ", ".join(f"{k} = {v}" for k, v in ABLATIONS[name].items()),
     }
@@ -93,7 +93,11 @@ for name in parameters.ablated:
 chosen = {name: automatic_instances(study, name) for name in (first, *parameters.ablated)}
 figures = {name: scores_of(study, made.labels) for name, (_, made) in chosen.items()}
 rows = [
-    {"network": name, "decoding": chosen[name][0], **{label: values[key] for key, label in SHOWN.items()}}
+    {
+        "network": name.replace("_", " "),
+        "decoding": chosen[name][0],
+        **{label: values[key] for key, label in SHOWN.items()},
+    }
     for name, values in figures.items()
 ]
 show_table(pd.DataFrame(rows), source="segmentations/", caption="Instances of the test part", index=False)
@@ -107,7 +111,11 @@ show_table(pd.DataFrame(rows), source="segmentations/", caption="Instances of th
 base = chosen[first][1].labels
 differences = {name: difference_of(study, base, chosen[name][1].labels) for name in parameters.ablated}
 rows = [
-    {"ablation": name, "what": DESCRIPTIONS[name], **{label: values[key] for key, label in SHOWN.items()}}
+    {
+        "ablation": name.replace("_", " "),
+        "what": DESCRIPTIONS[name],
+        **{label: values[key] for key, label in SHOWN.items()},
+    }
     for name, values in differences.items()
 ]
 show_table(pd.DataFrame(rows), source="segmentations/", caption=f"Ablation minus {first}", index=False)
