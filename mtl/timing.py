@@ -8,6 +8,7 @@ own limits measured in the same run. Nothing here is ever asserted in a test.
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -97,6 +98,36 @@ def gflop(function: Callable[[], Any]) -> float:
     with FlopCounterMode(display=False) as counter:
         function()
     return counter.get_total_flops() / 1e9
+
+
+def scaling_exponent(
+    sizes: Sequence[float], functions: Sequence[Callable[[], Any]], rounds: int = MIN_ROUNDS
+) -> float:
+    """Slope of log time over log size: 1 where twice the work takes twice the time.
+
+    The functions are called in turn, round by round after a warm-up; the median of each is fitted.
+
+    Raises:
+        ParameterError: fewer than three sizes, or not one function per size.
+    """
+    if len(sizes) != len(functions):
+        raise ParameterError(f"sizes: {len(sizes)} of them for {len(functions)} functions")
+    for function in functions:
+        function()
+    seconds = [[timed(function) for function in functions] for _ in range(rounds)]
+    return fitted_exponent(sizes, [statistics.median(column) for column in zip(*seconds, strict=True)])
+
+
+def fitted_exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
+    """Least-squares slope of log seconds over log size.
+
+    Raises:
+        ParameterError: fewer than three sizes, sizes that are all equal, or numbers that are not positive.
+    """
+    if len(sizes) < 3 or len(set(sizes)) < 2 or min(*sizes, *seconds) <= 0:
+        raise ParameterError(f"sizes = {list(sizes)}: three or more, positive and different, are needed")
+    logs = [math.log(size) for size in sizes]
+    return statistics.linear_regression(logs, [math.log(second) for second in seconds]).slope
 
 
 def machine_limits() -> dict[str, float]:

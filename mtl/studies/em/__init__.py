@@ -1,0 +1,1 @@
+"""The study of neurons in electron microscopy: automatic and proofread segmentation."""
