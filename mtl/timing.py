@@ -34,6 +34,8 @@ class Case:
         gate: called once before any timing; returns how far our outputs are from the reference, in words that
             a row can carry, or raises ``AssertionError`` saying what differs.
         goal: smallest ratio peer / ours that is hoped for; 0 for none.
+        peer_share: share of the workload that ``theirs`` does, where all of it would take minutes and costs
+            the same piece by piece (some turns of a loop); its time is divided by it. ``peer`` must say so.
     """
 
     id: str
@@ -43,6 +45,7 @@ class Case:
     theirs: Callable[[], Any]
     gate: Callable[[], str]
     goal: float = 0.0
+    peer_share: float = 1.0
 
 
 def measure(
@@ -163,6 +166,7 @@ def _row(case: Case, correct: bool, difference: str, seconds: Sequence[tuple[flo
     row |= {"correct": correct, "difference": difference, "control": None}
     if seconds:
         peer, ours, again = (statistics.median(column) for column in zip(*seconds, strict=True))
+        peer /= case.peer_share
         row |= {"peer_s": peer, "ours_s": ours, "ratio": peer / ours, "control": again / ours}
     return row
 

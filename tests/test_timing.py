@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -41,6 +42,13 @@ def test_a_failed_gate_gives_no_number_and_is_not_timed():
     (row,) = measure([case(differ, calls)])
     assert calls == [] and row["correct"] is False and row["difference"] == "masks differ by 3 pixels"
     assert row["peer_s"] is row["ours_s"] is row["ratio"] is row["control"] is None
+
+
+def test_a_peer_that_does_a_share_of_the_work_has_its_time_scaled_up():
+    whole, part = case(), replace(case(), peer_share=0.25)
+    rows = measure([whole, part], rounds=7, warm_up=1)
+    assert rows[1]["peer_s"] > 2 * rows[0]["peer_s"]  # 4 times but for noise: it sleeps 20 ms in both
+    assert rows[1]["ratio"] == pytest.approx(rows[1]["peer_s"] / rows[1]["ours_s"])
 
 
 def test_too_few_rounds_are_refused():

@@ -1,4 +1,4 @@
-"""The skeleton of `mtl.targets.em` as its definition reads: one instance at a time, one voxel after the other.
+"""The skeleton of `mtl.targets.em` as its definition reads: one instance, one voxel after the other.
 
 Every decision looks at a 3 x 3 x 3 neighbourhood with ``scipy.ndimage.label``.
 """

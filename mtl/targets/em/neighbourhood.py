@@ -158,9 +158,9 @@ def _cliques(n_axes: int) -> list[tuple[int, list[int], Callable[[Codes], NDArra
     """Per face, edge or corner of a voxel: the voxels that hold it; those on the far side of each axis, one
     of which must be there; and whether what touches it makes the clique critical."""
     found = []
-    for direction in OFFSETS[_STEPS == n_axes]:
+    for direction in OFFSETS[n_axes == _STEPS]:
         spanned = direction != 0
-        towards = ((OFFSETS == 0) | (OFFSETS == direction)).all(axis=1, where=spanned)
+        towards = ((OFFSETS == 0) | (direction == OFFSETS)).all(axis=1, where=spanned)
         holds = towards & (OFFSETS[:, ~spanned] == 0).all(axis=1)
         spans = [_bits(holds & (OFFSETS[:, axis] != 0)) for axis in np.flatnonzero(spanned)]
         contact: Callable[[Codes], NDArray[np.bool_]] = _always

@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from mtl.targets.em.instances import Instances
 from mtl.targets.em.neighbourhood import CENTRE, FACES, FULL, OFFSETS, connected, in_critical_clique, simple
 
-
 PERSISTENCE = (2, 0.5)  # turns that a curve must last: so many, and so many for each layer peeled so far
 _MARGIN = 2  # one voxel of mirror image, one that its neighbourhoods may reach
 

@@ -32,7 +32,7 @@ def turned(field: np.ndarray, axes: tuple[int, int]) -> np.ndarray:
     return np.rot90(field, axes=(axes[0] + 1, axes[1] + 1))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(labelled_crops())
 def test_rotation_by_90_degrees_commutes(crop):
     labels, spacing = crop
@@ -52,7 +52,7 @@ def test_rotation_by_90_degrees_commutes(crop):
         )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(labelled_crops())
 def test_skeletons_rotate_exactly(crop):
     labels, spacing = crop

@@ -23,7 +23,7 @@ from mtl.targets.em import (
 )
 
 CLOSE = {"rtol": 1e-4, "atol": 2e-5}
-QUICK = settings(max_examples=40, deadline=None)
+QUICK = settings(max_examples=25, deadline=None)
 
 
 @QUICK
@@ -66,7 +66,7 @@ def test_tiles_of_slanted_instances_give_the_same_tensor(shape, spacing):
     with mock.patch.multiple(boxes, COMPACT=1.0, SMALL=1e3, SAVING=1.0):
         tiles = list(boxes.tiles_of(instances_of(labels, spacing), [10] * len(shape), 7))
         tiled = structure_tensor(labels, spacing)
-    assert len(tiles) > 12  # there are six instances
+    assert len(tiles) > 8  # there are six instances
     np.testing.assert_allclose(tiled, boxed_tensor(labels, spacing), **CLOSE)
     np.testing.assert_allclose(tiled, structure_tensor(labels, spacing), **CLOSE)
 
