@@ -61,9 +61,11 @@ def _parts(
         yield slice(None), slice(None)
         return
     cells = ((positions - positions.min(axis=0)) / np.float32(side)).astype(np.int64)
-    _, number = np.unique(cells @ [1 << 40, 1 << 20, 1][-cells.shape[1] :], return_inverse=True)
-    order = np.argsort(number, kind="stable")
+    number = np.ravel_multi_index(tuple(cells.T), tuple(cells.max(axis=0) + 1))
+    order = np.argsort(number.astype(np.uint16) if number.max() < 2**16 else number, kind="stable")
     for part in np.split(order, np.cumsum(np.bincount(number))[:-1]):
+        if len(part) == 0:
+            continue
         low, high = positions[part].min(axis=0), positions[part].max(axis=0)
         closest = np.maximum(np.maximum(low - bones, bones - high), 0)
         farthest = np.maximum(abs(low - bones), abs(high - bones))

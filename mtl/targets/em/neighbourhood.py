@@ -116,20 +116,24 @@ def in_critical_clique(
 
     Args:
         codes: neighbourhoods in the object, centre set.
-        removable: the same, for the voxels that would be removed; their centre is set, too.
+        removable: the same, for the voxels that would be removed; of the neighbours, those of `HELD_BY` are
+            looked at.
 
     Returns:
         Whether the centre is in a critical clique all of which is removable; and whether without such a
         clique the rest of the neighbourhood would be in several parts: the clique is a piece of a curve.
     """
-    critical, on_curve = np.zeros((2, len(codes)), bool)
-    stays = codes & ~removable
+    stays = codes & ~(removable | CENTRE)
+    places, rests = [], []
     for clique, spans, contact in _CLIQUES[n_axes]:
         found = np.flatnonzero((stays & clique == 0) & _all_met(codes, spans))
         found = found[contact(codes[found])]
-        critical[found] = True
-        rest = codes[found] & ~(clique | CENTRE)
-        on_curve[found] |= (rest != 0) & ~connected(rest)
+        places.append(found)
+        rests.append(codes[found] & ~(clique | CENTRE))
+    place, rest = np.concatenate(places), np.concatenate(rests)
+    critical, on_curve = np.zeros((2, len(codes)), bool)
+    critical[place] = True
+    on_curve[place[(rest != 0) & ~connected(rest)]] = True
     return critical, on_curve
 
 
@@ -174,4 +178,5 @@ def _cliques(n_axes: int) -> list[tuple[int, list[int], Callable[[Codes], NDArra
     return found
 
 
+HELD_BY = {n_axes: [bit for bit in range(27) if 0 < _STEPS[bit] <= n_axes] for n_axes in (1, 2, 3)}
 _CLIQUES = {n_axes: _cliques(n_axes) for n_axes in (1, 2, 3)}

@@ -21,7 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl.targets.em.instances import Instances
-from mtl.targets.em.neighbourhood import CENTRE, FACES, FULL, OFFSETS, connected, in_critical_clique, simple
+from mtl.targets.em.neighbourhood import (
+    CENTRE,
+    FACES,
+    FULL,
+    HELD_BY,
+    OFFSETS,
+    connected,
+    in_critical_clique,
+    simple,
+)
 
 PERSISTENCE = (2, 0.5)  # turns that a curve must last: so many, and so many for each layer peeled so far
 _MARGIN = 2  # one voxel of mirror image, one that its neighbourhoods may reach
@@ -103,7 +112,7 @@ class _Peeling:
         free = np.arange(len(places))
         self.removable[self._with_images(places)] = True
         for n_axes in (1, 2, 3):  # what stays for the sake of a face may save an edge, too
-            removable = self._removable_codes(places[free]) & codes[free]
+            removable = self._removable_codes(places[free], HELD_BY[n_axes])
             critical, curve = in_critical_clique(codes[free], removable, n_axes)
             kept[free], on_curve[free] = critical, curve
             self.removable[self._with_images(places[free[critical]])] = False
@@ -111,10 +120,10 @@ class _Peeling:
         self.removable[self._with_images(places[free])] = False
         return kept, on_curve
 
-    def _removable_codes(self, places: NDArray[np.intp]) -> NDArray[np.int32]:
+    def _removable_codes(self, places: NDArray[np.intp], bits: list[int]) -> NDArray[np.int32]:
         codes = np.zeros(len(places), np.int32)
-        for bit, step in enumerate(self.steps.tolist()):
-            codes |= self.removable[places + step].astype(np.int32) << bit
+        for bit in bits:
+            codes |= self.removable.take(places + self.steps[bit]).astype(np.int32) << bit
         return codes
 
     def _lasted(self, places: NDArray[np.intp], turn: int) -> NDArray[np.bool_]:
@@ -127,16 +136,19 @@ class _Peeling:
     def _remove(self, places: NDArray[np.intp]) -> None:
         places = self._with_images(places)
         for bit, step in enumerate(self.steps.tolist()):
-            self.codes[places - step] &= np.int32(FULL & ~(1 << bit))
+            near = places - step
+            self.codes[near] = self.codes.take(near) & np.int32(FULL & ~(1 << bit))
         self.codes[places] = 0
 
     def _with_images(self, places: NDArray[np.intp]) -> NDArray[np.intp]:
         """Places and their mirror images beyond the faces, edges and corners of the crop."""
+        images = places[self.images[places] != 0]
+        at_faces = len(images)
         for axis, step in enumerate(self.axis_steps.tolist()):
-            sides = self.images[places]
-            first, last = places[sides & (1 << 2 * axis) != 0], places[sides & (2 << 2 * axis) != 0]
-            places = np.concatenate([places, first - step, last + step])
-        return places
+            sides = self.images[images]
+            first, last = images[sides & (1 << 2 * axis) != 0], images[sides & (2 << 2 * axis) != 0]
+            images = np.concatenate([images, first - step, last + step])
+        return np.concatenate([places, images[at_faces:]])
 
 
 def _images(mirrored: tuple[int, ...], volume: tuple[int, ...]) -> NDArray[np.uint8]:
