@@ -8,6 +8,7 @@ own limits measured in the same run. Nothing here is ever asserted in a test.
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -33,6 +34,8 @@ class Case:
         gate: called once before any timing; returns how far our outputs are from the reference, in words that
             a row can carry, or raises ``AssertionError`` saying what differs.
         goal: smallest ratio peer / ours that is hoped for; 0 for none.
+        peer_share: share of the workload that ``theirs`` does, where all of it would take minutes and costs
+            the same piece by piece (some turns of a loop); its time is divided by it. ``peer`` must say so.
     """
 
     id: str
@@ -42,6 +45,7 @@ class Case:
     theirs: Callable[[], Any]
     gate: Callable[[], str]
     goal: float = 0.0
+    peer_share: float = 1.0
 
 
 def measure(
@@ -99,6 +103,36 @@ def gflop(function: Callable[[], Any]) -> float:
     return counter.get_total_flops() / 1e9
 
 
+def scaling_exponent(
+    sizes: Sequence[float], functions: Sequence[Callable[[], Any]], rounds: int = MIN_ROUNDS
+) -> float:
+    """Slope of log time over log size: 1 where twice the work takes twice the time.
+
+    The functions are called in turn, round by round after a warm-up; the median of each is fitted.
+
+    Raises:
+        ParameterError: fewer than three sizes, or not one function per size.
+    """
+    if len(sizes) != len(functions):
+        raise ParameterError(f"sizes: {len(sizes)} of them for {len(functions)} functions")
+    for function in functions:
+        function()
+    seconds = [[timed(function) for function in functions] for _ in range(rounds)]
+    return fitted_exponent(sizes, [statistics.median(column) for column in zip(*seconds, strict=True)])
+
+
+def fitted_exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
+    """Least-squares slope of log seconds over log size.
+
+    Raises:
+        ParameterError: fewer than three sizes, sizes that are all equal, or numbers that are not positive.
+    """
+    if len(sizes) < 3 or len(set(sizes)) < 2 or min(*sizes, *seconds) <= 0:
+        raise ParameterError(f"sizes = {list(sizes)}: three or more, positive and different, are needed")
+    logs = [math.log(size) for size in sizes]
+    return statistics.linear_regression(logs, [math.log(second) for second in seconds]).slope
+
+
 def machine_limits() -> dict[str, float]:
     """What this machine can do now: GB/s of a large copy (both ways counted), GFLOP/s of a matrix product."""
     large = torch.zeros(64 * 2**20 // 4)
@@ -132,6 +166,7 @@ def _row(case: Case, correct: bool, difference: str, seconds: Sequence[tuple[flo
     row |= {"correct": correct, "difference": difference, "control": None}
     if seconds:
         peer, ours, again = (statistics.median(column) for column in zip(*seconds, strict=True))
+        peer /= case.peer_share
         row |= {"peer_s": peer, "ours_s": ours, "ratio": peer / ours, "control": again / ours}
     return row
 

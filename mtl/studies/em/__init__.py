@@ -1,1 +1,1 @@
-"""The em study: parameters (light) and assembly."""
+"""The study of neurons in electron microscopy: automatic and proofread segmentation."""

@@ -1,0 +1,1 @@
+"""What networks regress, computed on the fly from labels: one room per study."""
