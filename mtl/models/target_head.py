@@ -72,8 +72,7 @@ class TargetHead(nn.Module):
 
 
 def affinity(embedding: Tensor, prompts: PointPrompts, kind: int, delta_d: float) -> Tensor:
-    """``(B, 1, *sp)`` in [0, 1]: exp(-d^2 / delta_d^2) to the nearest click of ``kind`` in embedding
-    space."""
+    """exp(-d^2 / delta_d^2) to the nearest click of ``kind`` in embedding space: ``(B, 1, *sp)``."""
     at_points = embeddings_at(embedding, prompts)
     flat = embedding.flatten(2)
     away = flat.square().sum(1, keepdim=True) - 2 * at_points @ flat + at_points.square().sum(2, keepdim=True)
