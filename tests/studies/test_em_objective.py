@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mtl.errors import ParameterError
 from mtl.losses.em import EMLoss
@@ -262,7 +263,7 @@ def test_the_mask_head_is_trained_with_corrective_clicks_and_its_own_last_mask(m
         return logits
 
     monkeypatch.setattr(EMModel, "target", target)
-    monkeypatch.setattr(torch, "randint", lambda high, size: torch.tensor(high - 1))
+    monkeypatch.setattr("mtl.studies.em.objective.drawn_below", lambda n: n - 1)
     EMObjective(loss, max_corrections=2)(model, batch)["proofread/target"].backward()
     assert len(calls) == 3 and calls[0][1] is None
     given = len(prompts_of(batch).labels[0])
@@ -275,3 +276,31 @@ def test_the_mask_head_is_trained_with_corrective_clicks_and_its_own_last_mask(m
         wrong = bool(calls[1][2][b, 0][tuple(point)] > 0) != bool(at == batch["target_ids"][b])
         assert (label == -1) or (wrong and at != -100)
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.target_head.parameters())
+
+
+class NothingAsked(TorchDispatchMode):
+    """Refuses every operation for whose result's value or shape a GPU would have to be waited for."""
+
+    refused = ("_local_scalar_dense", "nonzero", "masked_select", "_unique", "equal", "is_nonzero", "item")
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        assert not name.startswith(self.refused), name
+        if name in ("index", "index_put", "index_put_"):
+            assert all(i is None or i.dtype != torch.bool for i in args[1]), name
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("injection", INJECTIONS)
+def test_a_step_never_waits_for_the_device(injection, monkeypatch):
+    # What is checked on the CPU only, and drawn there.
+    monkeypatch.setattr("mtl.models.em.check_points", lambda *_: None)
+    monkeypatch.setattr("mtl.models.prompts.check_points", lambda *_: None)
+    monkeypatch.setattr("mtl.models.prompts.check_classes", lambda *_: None)
+    monkeypatch.setattr("mtl.studies.em.objective.drawn_below", lambda n: n - 1)
+    loss = EMLoss()
+    model, batch = small_model(2, injection), small_batch(2, loss, injection)
+    with NothingAsked():
+        sum(EMObjective(loss)(model, batch).values()).backward()
+    with pytest.raises(AssertionError, match="_local_scalar_dense"), NothingAsked():
+        int(batch["labels"].max())
