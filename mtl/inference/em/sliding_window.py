@@ -123,12 +123,12 @@ class _Slab:
                 f"the network turned patches {tuple(patches.shape)} into {tuple(outputs.shape)}; the same "
                 "batch and spatial shape is expected"
             )
-        return outputs
+        return outputs.float()
 
     def _sums_for(self, output: Tensor) -> Tensor:
         if self.sums is None:
             plane = [axis.padded for axis in self.in_plane]
-            self.sums = output.new_zeros((len(output), self.depth.patch, *plane), dtype=torch.float32)
+            self.sums = output.new_zeros((len(output), self.depth.patch, *plane))
         return self.sums
 
     def _box(self, place: Sequence[int]) -> tuple[slice, ...]:

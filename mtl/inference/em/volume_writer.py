@@ -59,9 +59,12 @@ class ZarrVolume:
 def new_folder(target: Path) -> Iterator[Path]:
     """Yield a temporary folder beside ``target``; on success it takes the place of ``target``, old or none.
 
-    After an exception ``target`` is what it was, and the temporary folder is gone.
+    After an exception ``target`` is what it was, and the temporary folder is gone. What a killed writer of
+    ``target`` left behind is removed, so there must be one writer at a time.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    for half in target.parent.glob(f".{target.name}.*.part"):
+        shutil.rmtree(half)
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
     try:
         yield temporary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -17,6 +18,7 @@ from mtl.inference.em.click_session import ClickSession
 from mtl.inference.em.clicks_to_mask import clicks_to_mask, connected_part, predicted_foreground
 from mtl.models.em import EMModel
 from mtl.models.prompts import PointPrompts
+from mtl.models.target_head import TargetHead
 from mtl.studies.em.scaling import exponent
 from mtl.timing import MIN_ROUNDS, Case, timed
 
@@ -87,8 +89,8 @@ def workload(
     """An untrained network whose clicks matter, and clicks on an object of it.
 
     What a click costs depends on weights only through the size of the object. So ``delta_d`` is set to hold
-    ``voxels`` (default: a twentieth of the volume), and everything is foreground. The untrained target head
-    takes the whole volume for the object, which is its worst case.
+    ``voxels`` (default: a twentieth of the volume), and everything is foreground; a target head takes what is
+    within ``delta_d`` of a positive click.
     """
     torch.manual_seed(0)
     model = EMModel(features=features, injection=injection).eval()
@@ -104,7 +106,22 @@ def workload(
         found = model.instance_head(model.encode(torch.from_numpy(image)[None, None]))[0]
     away = (found - found[:, *centre].view(-1, 1, 1, 1)).square().sum(0).sqrt().numpy()
     model.delta_d = float(np.partition(away.ravel(), voxels := voxels or int(SHARE * away.size))[voxels])
+    if injection == "target_head":
+        _follow_affinity(model.target_head, model.delta_d)
     return Workload(model, image, _clicks_on_object(away, model.delta_d, centre, clicks))
+
+
+@torch.no_grad()
+def _follow_affinity(head: TargetHead, delta_d: float) -> None:
+    """Weights for a logit above 0 where the affinity to the positive clicks is that of ``delta_d`` or more."""
+    for parameter in head.parameters():
+        parameter.zero_()
+    head.delta_d = delta_d
+    head.norm.weight.fill_(1.0)
+    head.of_features.bias[1] = math.exp(-1)
+    head.of_clicks.weight[0, 2, 1, 1, 1] = 1.0  # the affinity is the third map; the middle of the kernel
+    head.mix.weight.fill_diagonal_(1.0)
+    head.logits.weight[0, :2] = torch.tensor([1.0, -1.0])
 
 
 def _clicks_on_object(

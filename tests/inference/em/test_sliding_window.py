@@ -125,6 +125,18 @@ def test_a_failure_leaves_the_older_result_and_nothing_half_written(tmp_path: Pa
     assert np.allclose(zarr.open_array(tmp_path / "out.zarr", mode="r")[0], noise(8, 10, 10), atol=1e-6)
 
 
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".out.zarr.abc.part").mkdir()
+    sliding_window(identity, noise(4, 8, 8), (4, 8, 8), path=tmp_path / "out.zarr")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.zarr"]
+
+
+def test_half_precision_networks_are_blended_in_float32() -> None:
+    blended = sliding_window(lambda patches: patches.bfloat16(), noise(4, 20, 20), (4, 12, 12))
+    assert blended.dtype == np.float32
+    assert np.abs(blended[0] - noise(4, 20, 20)).max() < 2**-8
+
+
 def test_two_dimensions_alone_and_as_planes_of_a_stack() -> None:
     torch.manual_seed(0)
     network = torch.nn.Conv2d(1, 3, 3, padding=1).eval()
