@@ -20,19 +20,14 @@ from mtl.inference.em.segments import Labels, contacts
 STRIDE = 7  # every 7th voxel is enough for the mean of a segment
 
 
-def merge_touching(
-    labels: Labels, embedding: NDArray[np.float32], distance: float, means: NDArray | None = None
-) -> NDArray[np.int32]:
+def merge_touching(labels: Labels, embedding: NDArray[np.float32], distance: float) -> NDArray[np.int32]:
     """Segments (*sp, 0 background, dense ids) merged; ids 1..K.
 
-    embedding (E, *sp). means (K, E): of the segments 1..K where known; None: from every 7th voxel, which is
-    what makes this cheap (a segment that none of them meets keeps to itself).
+    embedding (E, *sp). The means are taken from every 7th voxel, which is what makes this cheap; a segment
+    that none of them meets keeps to itself.
     """
-    pairs, _ = contacts(labels)
-    sizes, known = _means(labels, embedding)
-    if means is not None:
-        known[1:] = means
-    parent = _merged(pairs, sizes, known, distance)
+    sizes, means = _means(labels, embedding)
+    parent = _merged(contacts(labels), sizes, means, distance)
     names = np.zeros(len(parent), np.int32)
     kept = np.unique(parent[1:])
     names[kept] = np.arange(1, len(kept) + 1)
@@ -50,9 +45,7 @@ def _means(labels: Labels, embedding: NDArray[np.float32]) -> tuple[NDArray, NDA
         return sizes, np.stack(sums, 1) / counted[:, None]
 
 
-def _merged(
-    pairs: NDArray[np.int64], sizes: NDArray, means: NDArray, distance: float
-) -> NDArray[np.int64]:
+def _merged(pairs: NDArray[np.int64], sizes: NDArray, means: NDArray, distance: float) -> NDArray[np.int64]:
     """For every segment the id of the one that it ended in."""
     parent = np.arange(len(sizes))
     apart = np.linalg.norm(means[pairs[:, 0]] - means[pairs[:, 1]], axis=1)

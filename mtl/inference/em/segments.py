@@ -18,9 +18,10 @@ UNSIGNED = (np.uint16, np.uint32, np.uint64)
 
 
 def connected_parts(labels: Labels, min_size: int = 0) -> NDArray[np.int32]:
-    """Connected components of equal labels as 1..K; those below ``min_size`` voxels (crumbs) are background."""
+    """Connected components of equal labels as 1..K; those below ``min_size`` voxels become background."""
     faces = 6 if labels.ndim == 3 else 4
-    narrow = labels.astype(next(kind for kind in UNSIGNED if labels.max(initial=0) <= np.iinfo(kind).max))
+    highest = labels.max(initial=0)
+    narrow = labels.astype(next(kind for kind in UNSIGNED if highest <= np.iinfo(kind).max))
     parts = cc3d.connected_components(np.ascontiguousarray(narrow), connectivity=faces)
     return drop_small(parts, min_size)
 
@@ -54,8 +55,8 @@ def grow(labels: Labels, where: Mask) -> Labels:
     return padded[(slice(1, -1),) * labels.ndim].copy()
 
 
-def contacts(labels: Labels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Touching pairs of segments (n, 2), smaller id first, and how many voxel faces each pair shares (n,)."""
+def contacts(labels: Labels) -> NDArray[np.int64]:
+    """Pairs of segments (n, 2) that share a voxel face, smaller id first, each once."""
     size = int(labels.max(initial=0)) + 1
     keys = []
     for axis in range(labels.ndim):
@@ -65,10 +66,7 @@ def contacts(labels: Labels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         pair = lower[touching].astype(np.int64), upper[touching].astype(np.int64)
         keys.append(np.minimum(*pair) * size + np.maximum(*pair))
     key = np.concatenate(keys)
-    if len(key) == 0:
-        return np.zeros((0, 2), np.int64), np.zeros(0, np.int64)
-    found, faces = fastremap.unique(key, return_counts=True)
-    return np.stack(np.divmod(found, size), 1), faces.astype(np.int64)
+    return np.stack(np.divmod(fastremap.unique(key) if len(key) else key, size), 1)
 
 
 def stacked_planes(planes: Iterable[Labels]) -> NDArray[np.int64]:
