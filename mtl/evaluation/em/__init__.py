@@ -4,6 +4,7 @@
 ``agreement``       adapted Rand error, VOI split and merge from that table
 ``objects``         AP50 and panoptic quality from the same table
 ``segmentation``    all of them for one volume with intervals over blocks, and paired arms
+``tuning``          a few parameters tuned on a validation part
 ``simulated_user``  where a patient annotator would click next
 ``click_curves``    Dice after k clicks, clicks needed, area under the curve, with intervals over objects
 """

@@ -23,8 +23,8 @@ STRIDE = 7  # every 7th voxel is enough for the mean of a segment
 def merge_touching(labels: Labels, embedding: NDArray[np.float32], distance: float) -> NDArray[np.int32]:
     """Segments (*sp, 0 background, dense ids) merged; ids 1..K.
 
-    embedding (E, *sp). The means are taken from every 7th voxel, which is what makes this cheap; a segment that
-    none of them meets keeps to itself.
+    embedding (E, *sp). The means are taken from every 7th voxel, which is what makes this cheap; a segment
+    that none of them meets keeps to itself.
     """
     sizes, means = _means(labels, embedding)
     parent = _merged(contacts(labels), sizes, means, distance)

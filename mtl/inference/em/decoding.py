@@ -1,8 +1,8 @@
 """From the embedding head to instances, without any ground truth.
 
 Predicted foreground only; modes of the embedding (`mtl.inference.em.modes`); voxels of one mode parted where
-they do not touch, because a network without coordinates gives distant neurites the same embedding; crumbs given
-to their neighbours; touching segments with like embeddings merged (`mtl.inference.em.agglomeration`).
+they do not touch, because a network without coordinates gives distant neurites the same embedding; crumbs
+given to their neighbours; touching segments with like embeddings merged (`mtl.inference.em.agglomeration`).
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def decode_embeddings(
     """Instances (*sp), ids 1..K, 0 background.
 
     embedding (E, *sp) float (array or CPU tensor), foreground (*sp) bool: the *predicted* one.
-    bandwidth: radius of the mean shift; delta_d of the loss fits embeddings that meet it, smaller values those
-    that do not. merge_distance: touching segments whose mean embeddings are nearer become one; 0: none.
+    bandwidth: radius of the mean shift; delta_d of the loss fits embeddings that meet it, smaller values
+    those that do not. merge_distance: touching segments whose mean embeddings are nearer become one; 0: none.
     min_size: voxels below which a segment is a crumb: its voxels go to the segments around it, or to the
     background where it stands alone. fill: grow the instances over the background too, for data in which
     cells touch. seed: of the draw of voxels.

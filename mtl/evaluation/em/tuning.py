@@ -1,0 +1,56 @@
+"""A segmentation's few parameters tuned on a validation part, by adapted Rand error over a small grid.
+
+Network and baselines go through the same function, on the same part, with the same treatment of background: a
+tuned method against an untuned one would be no comparison. The test part is never seen here.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from mtl.errors import ParameterError
+from mtl.evaluation.em.contingency import Background, Labels
+from mtl.evaluation.em.segmentation import adapted_rand_error
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The best parameters, their adapted Rand error, and every point of the grid (best first)."""
+
+    parameters: dict[str, Any]
+    error: float
+    table: pd.DataFrame
+
+
+def tune(
+    segment: Callable[..., Labels],
+    grid: Mapping[str, Sequence[Any]],
+    truth: Labels,
+    *,
+    background: Background = "exclude",
+    ignore_index: int = -100,
+    on_point: Callable[[int, int], None] = lambda done, total: None,
+) -> Tuned:
+    """Call ``segment(**parameters) -> labels (*sp)`` on every point of ``grid``; the lowest error wins.
+
+    truth (*sp): the validation part's instances. Of equal errors the first in the grid's order is taken.
+    Raises ParameterError for a grid without points.
+    """
+    points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    if not grid or not points:
+        raise ParameterError(f"the grid over {', '.join(grid) or 'nothing'} has no points")
+    errors = []
+    for number, point in enumerate(points):
+        labels = segment(**point)
+        errors.append(adapted_rand_error(labels, truth, background=background, ignore_index=ignore_index))
+        on_point(number + 1, len(points))
+    best = min(range(len(points)), key=errors.__getitem__)
+    table = pd.DataFrame(points).assign(adapted_rand=errors)
+    return Tuned(
+        points[best], errors[best], table.sort_values("adapted_rand", kind="stable", ignore_index=True)
+    )

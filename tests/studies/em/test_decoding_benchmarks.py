@@ -1,0 +1,45 @@
+"""The gates of E6 on a small workload, its peers, and the made embeddings themselves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mtl.evaluation.em import adapted_rand_error
+from mtl.studies.em.decoding_benchmarks import decoding_cases, made_workload, soft_mean_shift
+from mtl.studies.em.made_embeddings import cells, made_embeddings
+
+
+def test_the_gates_pass_on_a_small_workload_and_name_both_errors() -> None:
+    shift, density = decoding_cases(made_workload((8, 48, 48), 8))
+    assert (shift.id, shift.goal, density.goal) == ("E6", 100, 10)
+    for case in (shift, density):
+        assert case.gate().startswith("adapted Rand error 0.0")
+
+
+def test_a_worse_decoding_fails_the_gate() -> None:
+    work = made_workload((8, 48, 48), 8)
+    merged = replace(work, embedding=work.embedding / 4)  # all within one bandwidth for us ...
+    case = decoding_cases(merged, bandwidth=1.5)[1]  # ... while HDBSCAN has no scale
+    with pytest.raises(AssertionError, match="adapted Rand error 0"):
+        case.gate()
+
+
+def test_soft_mean_shift_finds_clean_clusters() -> None:
+    labels = cells((40, 40), 6, (1.0, 1.0))
+    embedding = made_embeddings(labels, (1.0, 1.0), noise=0.05, smear=0, drift=0)
+    found = soft_mean_shift(torch.from_numpy(embedding.reshape(16, -1).T.copy()), 1.5, n_seeds=60)
+    assert found.max() == 5 and adapted_rand_error(found.reshape(40, 40) + 1, labels) == 0
+
+
+def test_made_embeddings_are_apart_and_seeded() -> None:
+    labels = cells((30, 30), 20, (1.0, 1.0))
+    clean = made_embeddings(labels, (1.0, 1.0), noise=0, smear=0, drift=0, seed=1)
+    centres = np.stack([clean[:, labels == i][:, 0] for i in range(1, 21)])
+    distance = np.linalg.norm(centres[:, None] - centres[None], axis=-1) + 9 * np.eye(20)
+    assert distance.min() >= 2.99
+    one, again, other = (made_embeddings(labels, (1.0, 1.0), seed=s) for s in (1, 1, 2))
+    assert np.array_equal(one, again) and not np.array_equal(one, other)
