@@ -11,7 +11,6 @@ from mtl.evaluation.em import compare_segmentations, evaluate_instances
 from mtl.evaluation.statistics import Estimate
 from mtl.studies.em.study import EMStudy
 
-
 #: Metrics in tables, and what they are called there.
 SHOWN = {
     "adapted_rand": "adapted Rand error",
