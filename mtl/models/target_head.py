@@ -50,13 +50,29 @@ class TargetHead(nn.Module):
         """The part that no click changes: ``(B, F, *sp)`` to ``(B, hidden, *sp)``."""
         return self.of_features(features)
 
-    def maps(self, embedding: Tensor, prompts: PointPrompts, previous_mask: Tensor | None) -> Tensor:
-        """What the clicks say: ``(B, 5, *sp)``; ``previous_mask`` ``(B, 1, *sp)`` in [0, 1], none: zeros."""
+    def maps(
+        self,
+        embedding: Tensor,
+        prompts: PointPrompts,
+        previous_mask: Tensor | None,
+        at_points: Tensor | None = None,
+    ) -> Tensor:
+        """What the clicks say: ``(B, 5, *sp)``.
+
+        Args:
+            previous_mask: ``(B, 1, *sp)`` in [0, 1]; none: zeros.
+            at_points: ``(B, P, E)``, embeddings at the points; needed for a part of a volume, which may not
+                hold every point (they count from the part's corner).
+        """
         shape = tuple(embedding.shape[2:])
         none = embedding.new_zeros(len(embedding), 1, *shape)
         previous = none if previous_mask is None else previous_mask.to(embedding.dtype)
         balls = click_balls(prompts, shape, self.offsets).to(embedding.dtype)
-        near = [affinity(embedding, prompts, kind, self.delta_d) for kind in (POSITIVE, NEGATIVE)]
+        at_points = embeddings_at(embedding, prompts) if at_points is None else at_points
+        near = [
+            affinity(embedding, at_points, prompts.labels == kind, self.delta_d)
+            for kind in (POSITIVE, NEGATIVE)
+        ]
         return torch.cat([balls, *near, previous], dim=1)
 
     def finish(self, hidden: Tensor, maps: Tensor) -> Tensor:
@@ -71,12 +87,14 @@ class TargetHead(nn.Module):
         return self.finish(self.convolve(features), self.maps(embedding, prompts, previous_mask))
 
 
-def affinity(embedding: Tensor, prompts: PointPrompts, kind: int, delta_d: float) -> Tensor:
-    """exp(-d^2 / delta_d^2) to the nearest click of ``kind`` in embedding space: ``(B, 1, *sp)``."""
-    at_points = embeddings_at(embedding, prompts)
+def affinity(embedding: Tensor, at_points: Tensor, counted: Tensor, delta_d: float) -> Tensor:
+    """``(B, 1, *sp)`` in [0, 1]: exp(-d^2 / delta_d^2) to the nearest of the points in embedding space.
+
+    ``at_points`` ``(B, P, E)``: their embeddings; ``counted`` ``(B, P)`` bool: which of them matter.
+    """
     flat = embedding.flatten(2)
     away = flat.square().sum(1, keepdim=True) - 2 * at_points @ flat + at_points.square().sum(2, keepdim=True)
-    away = away.masked_fill((prompts.labels != kind)[:, :, None], torch.inf)
+    away = away.masked_fill(~counted[:, :, None], torch.inf)
     nearest = (
         away.amin(1, keepdim=True)
         if away.shape[1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -147,25 +148,16 @@ def _tuned(study: EMStudy, method: Callable[..., np.ndarray], grid: Mapping[str,
 
 
 def _by_embedding(volume: EMVolume, found: VolumePrediction, **settings: Any) -> np.ndarray:
-    threshold = settings.pop("threshold")
-    return _plane_by_plane(
-        volume,
-        lambda embedding, foreground: decode_embeddings(embedding, foreground > threshold, fill=True, **settings),
-        found.embedding, found.foreground,
-    )  # fmt: skip
+    inside = found.foreground > settings.pop("threshold")
+    method = partial(decode_embeddings, fill=True, **settings)
+    return _plane_by_plane(volume, method, found.embedding, inside)
 
 
 def _by_direction(volume: EMVolume, found: VolumePrediction, **settings: Any) -> np.ndarray:
-    threshold = settings.pop("threshold")
+    inside = found.foreground > settings.pop("threshold")
     n_axes = 2 if volume.planar else 3
-    spacing = volume.spacing[-n_axes:]
-    return _plane_by_plane(
-        volume,
-        lambda geometry, foreground: decode_directions(
-            geometry[:n_axes], foreground > threshold, spacing, fill=True, **settings
-        ),
-        found.geometry, found.foreground,
-    )  # fmt: skip
+    method = partial(decode_directions, spacing=volume.spacing[-n_axes:], fill=True, **settings)
+    return _plane_by_plane(volume, method, found.geometry[:n_axes], inside)
 
 
 def _by_boundary(volume: EMVolume, found: VolumePrediction, **settings: Any) -> np.ndarray:
