@@ -8,6 +8,7 @@
 ``segmentation``    Dice, IoU, HD95 per case; the empty-mask rule; summaries by patient
 ``protocol``        what the evaluation protocol demands, as checks and alarms
 ``brain_mri``       that study's tables, trivial baselines and stage comparison
+``em``              instance segmentations of volumes, the simulated user and click curves
 
 Nothing here imports torch or MONAI. The unit of analysis is the cluster (patient, volume, image
 group): rows of one cluster are resampled together, and ``Estimate.n`` counts clusters, not rows.

@@ -7,7 +7,7 @@ iteration. But the discriminative loss leaves one cluster per instance, of radiu
 1. voxels are drawn at random and the smoothest quarter kept (*cores*: least change of the embedding between
    the two neighbours along every axis), because voxels at a boundary hold mixtures of two instances, which
    would give modes of their own; each is averaged with its neighbours;
-2. flat-kernel mean shift on these, from the densest outwards, with radius ``bandwidth``;
+2. flat-kernel mean shift on these, with radius ``bandwidth``; ends within ``bandwidth`` are one mode;
 3. every voxel takes its nearest mode: one matrix product in chunks that stay in the cache;
 4. cores farther than ``bandwidth`` from every mode belong to instances too small for the first draw: another
    draw among them, at most ``rounds`` times.
@@ -25,9 +25,9 @@ from torch import Tensor
 CHUNK = 16_384  # voxels: 50 modes' scores of them stay in the second-level cache
 CORE_SHARE = 4  # one in so many drawn voxels is a core
 MIN_CORES = 4  # fewer make no mode
-FEWEST, MOST = 1024, 4096  # cores of a round; between them one per 512 voxels
+FEWEST, MOST = 1024, 2048  # cores of a round; between them one per 512 voxels
 ROUNDS = 3
-MAX_SHIFTS = 8
+MAX_SHIFTS = 5
 
 
 @dataclass(frozen=True)
@@ -91,31 +91,24 @@ def _cores(
 
 
 def _shifted(points: Tensor, bandwidth: float) -> Tensor:
-    """Modes (K, E) of points (n, E), from the densest point outwards; each takes its neighbours along."""
+    """Modes (K, E) of points (n, E), densest first: all points climb together, ends that are near are one."""
     if len(points) == 0:
         return points
-    density = (_squared(points, points) < bandwidth**2).sum(1)
-    modes: list[Tensor] = []
-    while int(density.max()) >= MIN_CORES:
-        start = int(density.argmax())
-        mode, near = _climb(points, points[start], bandwidth)
-        density[near] = 0
-        density[start] = 0
-        if not modes or float((torch.stack(modes) - mode).square().sum(1).min()) > bandwidth**2:
-            modes.append(mode)
-    return torch.stack(modes) if modes else points[:0]
-
-
-def _climb(points: Tensor, mode: Tensor, bandwidth: float) -> tuple[Tensor, Tensor]:
-    """Mean shift from one point; the mode (E,) and its neighbours (n,) bool."""
-    near = (points - mode).square().sum(1) < bandwidth**2
+    ends = points
     for _ in range(MAX_SHIFTS):
-        mode = points[near].mean(0)
-        shifted = (points - mode).square().sum(1) < bandwidth**2
-        if torch.equal(shifted, near) or not shifted.any():
+        near = (_squared(ends, points) < bandwidth**2).to(points.dtype)
+        support = near.sum(1)
+        # A point that lost all neighbours (rounding) stays where it is.
+        moved = torch.where(support[:, None] > 0, near @ points / support.clamp(min=1)[:, None], ends)
+        settled = float((moved - ends).square().sum(1).max()) < (bandwidth / 100) ** 2
+        ends = moved
+        if settled:
             break
-        near = shifted
-    return mode, near
+    modes: list[Tensor] = []
+    while int(support.max()) >= MIN_CORES:
+        modes.append(ends[int(support.argmax())])
+        support[(ends - modes[-1]).square().sum(1) <= bandwidth**2] = 0
+    return torch.stack(modes) if modes else points[:0]
 
 
 def _update_nearest(flat: Tensor, found: Tensor, offset: int, nearest: Tensor, score: Tensor) -> Tensor:

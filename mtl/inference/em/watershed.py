@@ -20,6 +20,16 @@ from mtl.errors import DataError, ParameterError
 from mtl.inference.em.segments import drop_small, grow
 
 
+def watershed_grid(spacing: Sequence[float]) -> dict[str, list[float | None]]:
+    """The grid that both watersheds are tuned over: lengths in multiples of the finest voxel side, in nm."""
+    finest = min(spacing)
+    return {
+        "sigma": [finest, 2 * finest, 4 * finest],
+        "seed_distance": [5 * finest, 10 * finest, 20 * finest, 40 * finest],
+        "membrane_share": [None, 0.2, 0.35, 0.5],
+    }
+
+
 def watershed_instances(
     inside: NDArray[np.floating],
     spacing: Sequence[float],

@@ -8,7 +8,10 @@ import zarr
 from scipy import ndimage
 
 from mtl.errors import DataError, ParameterError
+from mtl.evaluation.em import adapted_rand_error
+from mtl.inference.em.decoding import decode_embeddings
 from mtl.inference.em.stitching import stitch, stitched, tile_boxes
+from mtl.studies.em.made_embeddings import cells, made_embeddings
 
 
 def same_partition(one: np.ndarray, other: np.ndarray) -> bool:
@@ -92,6 +95,19 @@ def test_boxes_cover_the_volume_and_keep_the_tile_size() -> None:
         assert covered.min() >= 1
         starts = sorted({box[-1].start for box in boxes})
         assert all(b - a <= tile[-1] - overlap[-1] for a, b in zip(starts, starts[1:], strict=False))
+
+
+def test_embeddings_decoded_tile_by_tile_give_the_volume() -> None:
+    spacing = (2.0, 1.0, 1.0)
+    labels = cells((8, 64, 64), 12, spacing)
+    embedding = made_embeddings(labels, spacing, noise=0.1, smear=1.0, drift=0.3)
+
+    def decode(box: tuple[slice, ...]) -> np.ndarray:
+        part = embedding[(slice(None), *box)]
+        return decode_embeddings(part, np.ones(part.shape[1:], bool))
+
+    whole = stitched(decode, labels.shape, (8, 40, 40), (0, 16, 16))
+    assert adapted_rand_error(whole, labels) <= adapted_rand_error(decode((slice(None),) * 3), labels) + 0.01
 
 
 def test_clear_errors() -> None:

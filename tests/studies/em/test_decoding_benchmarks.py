@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,12 @@ import pytest
 import torch
 
 from mtl.evaluation.em import adapted_rand_error
-from mtl.studies.em.decoding_benchmarks import decoding_cases, made_workload, soft_mean_shift
+from mtl.studies.em.decoding_benchmarks import (
+    decoding_cases,
+    decoding_exponent,
+    made_workload,
+    soft_mean_shift,
+)
 from mtl.studies.em.made_embeddings import cells, made_embeddings
 
 
@@ -26,6 +32,11 @@ def test_a_worse_decoding_fails_the_gate() -> None:
     case = decoding_cases(merged, bandwidth=1.5)[1]  # ... while HDBSCAN has no scale
     with pytest.raises(AssertionError, match="adapted Rand error 0"):
         case.gate()
+
+
+@pytest.mark.slow
+def test_the_exponent_is_a_number() -> None:
+    assert math.isfinite(decoding_exponent(rounds=1, depths=(2, 4, 8)))
 
 
 def test_soft_mean_shift_finds_clean_clusters() -> None:
