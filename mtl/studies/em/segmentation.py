@@ -20,7 +20,8 @@ from mtl.evaluation.em.tuning import tune
 from mtl.files import atomic_path
 from mtl.inference.em.decoding import decode_embeddings
 from mtl.inference.em.directions import decode_directions
-from mtl.inference.em.watershed import watershed_instances
+from mtl.inference.em.segments import stacked_planes
+from mtl.inference.em.watershed import watershed_grid, watershed_instances
 from mtl.studies.em.prediction import VolumePrediction, predict
 from mtl.studies.em.study import EMStudy
 
@@ -78,43 +79,30 @@ def segment_image(study: EMStudy) -> Segmentation:
             volume, lambda image: _watershed(volume, image, settings), volume.read(volume.box)[0]
         )
 
-    found = _tuned(study, method, watershed_grid(study))
+    found = _tuned(study, method, watershed_grid(study.volume.spacing))
     _save(study, "no_network", INTENSITY, found)
     return found
 
 
 def network_methods(study: EMStudy, geometry: bool) -> dict[str, tuple[Method, dict[str, list[Any]]]]:
     """Name to ``method(volume, outputs, **settings)`` and the grid of its settings."""
-    p = study.parameters
-    finest = min(study.volume.spacing)
-    thresholds = [0.4, 0.5, 0.6]
+    finest, delta = min(study.volume.spacing), study.parameters.delta_d
+    thresholds = [0.5, 0.8, 0.9, 0.95]
     methods: dict[str, tuple[Method, dict[str, list[Any]]]] = {
         EMBEDDING: (
             _by_embedding,
             {
                 "threshold": thresholds,
-                "bandwidth": [0.5 * p.delta_d, p.delta_d],
-                "merge_distance": [0.0, p.delta_d],
+                "bandwidth": [delta / 1.5, delta],
+                "merge_distance": [0.0, delta, 2 * delta],
             },
         ),
-        BOUNDARY: (_by_boundary, watershed_grid(study)),
+        BOUNDARY: (_by_boundary, watershed_grid(study.volume.spacing)),
     }
     if geometry:
-        methods[DIRECTION] = (
-            _by_direction,
-            {"threshold": thresholds, "reach": [3 * finest, 6 * finest, 12 * finest]},
-        )
+        reach = [3 * finest, 6 * finest, 12 * finest]
+        methods[DIRECTION] = (_by_direction, {"threshold": thresholds, "reach": reach})
     return methods
-
-
-def watershed_grid(study: EMStudy) -> dict[str, list[Any]]:
-    """Settings of the watershed, the same for image and network, in multiples of the finest voxel."""
-    finest = min(study.volume.spacing)
-    return {
-        "sigma": [0.0, finest, 2 * finest, 4 * finest],
-        "seed_distance": [4 * finest, 8 * finest, 16 * finest],
-        "membrane_share": [None, 0.2, 0.35],
-    }
 
 
 def read_segmentation(study: EMStudy, variant: str, method: str) -> Segmentation:
@@ -172,14 +160,10 @@ def _plane_by_plane(volume: EMVolume, method: Method, *fields: np.ndarray) -> np
     """``method`` on the whole part, or on every plane of a planar one, with ids that no two planes share."""
     if not volume.planar:
         return method(*fields)
-    planes, highest = [], 0
-    for number in range(volume.shape[0]):
-        labels = method(*(np.ascontiguousarray(field[..., number, :, :]) for field in fields)).astype(
-            np.int64
-        )
-        planes.append(np.where(labels > 0, labels + highest, 0))
-        highest = max(highest, int(planes[-1].max()))
-    return np.stack(planes)
+    return stacked_planes(
+        method(*(np.ascontiguousarray(field[..., number, :, :]) for field in fields))
+        for number in range(volume.shape[0])
+    )
 
 
 def _path(study: EMStudy, variant: str, method: str):
