@@ -1,0 +1,101 @@
+"""Segmentations of the test part: tuned, kept, read back; clicks on its objects."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mtl.errors import MissingArtefactError
+from mtl.studies.em.clicks import chosen_objects, click_runs, replayed, right_and_wrong, window_around
+from mtl.studies.em.failures import worst_objects
+from mtl.studies.em.segmentation import (
+    INTENSITY,
+    automatic_instances,
+    read_segmentation,
+    segment_image,
+    segment_with_network,
+)
+from mtl.studies.em.segmentation_scores import difference_of, object_planes, scores_of
+from mtl.studies.em.study import EMStudy
+
+
+@pytest.fixture(scope="module")
+def segmented(trained_study):
+    """What the first arm's network and the image alone give."""
+    return segment_with_network(trained_study, "late") | {INTENSITY: segment_image(trained_study)}
+
+
+def test_every_method_labels_the_whole_test_part(trained_study, segmented):
+    assert set(segmented) == {"embedding", "boundary watershed", "direction", INTENSITY}
+    for made in segmented.values():
+        assert made.labels.shape == trained_study.test_labels.shape and made.labels.dtype == np.int32
+        assert 0 <= made.validation_error <= 1 and made.described
+
+
+def test_planes_share_ids_unless_each_is_a_sample(trained_study, segmented):
+    labels = segmented[INTENSITY].labels
+    ids = [set(np.unique(plane[plane > 0])) for plane in labels]
+    shared = sum(map(len, ids)) > len(set.union(*ids))
+    assert shared == (not trained_study.volume.planar)
+
+
+def test_what_was_found_is_read_back_and_only_for_this_test_part(trained_study, segmented):
+    kept = read_segmentation(trained_study, "late", "embedding")
+    assert np.array_equal(kept.labels, segmented["embedding"].labels)
+    assert kept.settings == segmented["embedding"].settings
+    other = EMStudy(trained_study.parameters)
+    other.__dict__["split"] = type(other.split)(**(vars(other.split) | {"test": (0, 3)}))
+    with pytest.raises(MissingArtefactError, match="is of another test part"):
+        read_segmentation(other, "late", "embedding")
+    with pytest.raises(MissingArtefactError, match="run notebook 03_decoding_and_evaluation first"):
+        read_segmentation(trained_study, "input", "embedding")
+
+
+def test_validation_chooses_the_method(trained_study, segmented):
+    name, chosen = automatic_instances(trained_study, "late")
+    networks = {method: made for method, made in segmented.items() if method != INTENSITY}
+    assert chosen.validation_error == min(made.validation_error for made in networks.values())
+    assert networks[name].validation_error == chosen.validation_error
+
+
+def test_the_truth_itself_scores_perfectly(trained_study):
+    truth = np.maximum(trained_study.test_labels, 0)
+    scores = scores_of(trained_study, truth)
+    assert scores["adapted_rand"].value == pytest.approx(0, abs=1e-9)
+    assert scores["pq"].value == pytest.approx(1)
+    one = np.ones_like(truth)
+    assert difference_of(trained_study, truth, one)["adapted_rand"].value > 0.2
+
+
+def test_windows_hold_the_middle_of_their_object(trained_study):
+    labels = trained_study.test_labels
+    for number in chosen_objects(trained_study):
+        window = window_around(labels == number, trained_study)
+        sizes = [part.stop - part.start for part in window]
+        assert sizes[0] == (8 if trained_study.parameters.dims == 3 else 1) or sizes[0] == labels.shape[0]
+        assert sizes[1:] == [32, 32]
+        assert (labels[window] == number).any()
+
+
+def test_click_tables_hold_the_chosen_objects(trained_study, segmented):
+    automatic = automatic_instances(trained_study, "late")[1].labels
+    table = click_runs(trained_study, "late", automatic)
+    assert table["object"].tolist() == chosen_objects(trained_study)
+    assert {"dice_0", "dice_1", "dice_2"} <= set(table) and set(table["arm"]) == {"late"}
+    assert table[["dice_0", "dice_1", "dice_2"]].stack().between(0, 1).all()
+    shown = replayed(trained_study, "late", table["object"].tolist()[:1], automatic, 2)
+    assert len(shown.images) == len(shown.titles) == 3
+    assert f"{table['dice_2'].iloc[0]:.2f}" in shown.titles[-1]
+
+
+def test_failures_come_worst_first(trained_study, segmented):
+    worst = worst_objects(trained_study, segmented[INTENSITY].labels, n=3)
+    scores = [float(title.rsplit(" ", 1)[1]) for title in worst.titles]
+    assert scores == sorted(scores) and len(worst.images) == len(worst.labels) == len(scores)
+
+
+def test_planes_and_marks(trained_study, segmented):
+    (images, labels), titles = object_planes(trained_study, {"truth": trained_study.test_labels}, n=2)
+    assert len(images) == len(labels) == len(titles) == 2 and images[0].ndim == 2
+    mask, truth = np.array([True, True, False, False]), np.array([True, False, True, False])
+    assert right_and_wrong(mask, truth).tolist() == [1, 3, 2, 0]

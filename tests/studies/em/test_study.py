@@ -1,0 +1,78 @@
+"""The em study: variants, training, what makes a checkpoint stale."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mtl.errors import MissingArtefactError, ParameterError, ProtocolError
+from mtl.studies.em.parameters import EMParameters
+from mtl.studies.em.study import EMStudy
+
+
+def test_a_trained_variant_is_found_again_and_has_learnt(trained_study):
+    again = EMStudy(trained_study.parameters)
+    first = trained_study.train("late")[0]  # finished: from its folder
+    torch.manual_seed(again._seed("initial weights", 0))
+    start = again.untrained_model("late").state_dict()
+    trained = again.model("late").state_dict()
+    assert first.steps == 2
+    assert any(not torch.equal(start[name], weights) for name, weights in trained.items())
+
+
+def test_log_keys_are_those_of_the_description(trained_study):
+    keys = set(trained_study.train("late")[0].history["key"])
+    modes = ("automatic", "proofread")
+    assert keys >= {"train/loss", "val/objects", *(f"train/{mode}/loss" for mode in modes)}
+    terms = ("loss_sem", "loss_sem/ce", "loss_sem/iou", "loss_sem/dice", "loss_ins", "loss_ins/pull")
+    terms += ("loss_ins/norm", "loss_geom", "loss_geom/dir", "loss_geom/cov", "loss_geom/raw")
+    assert keys >= {f"train/{mode}/{term}" for mode in modes for term in terms}
+
+
+def test_the_automatic_ablation_has_no_proofread_task(trained_study):
+    assert {task.split("/")[0] for task in trained_study.settings("automatic_only", 0).tasks} == {"automatic"}
+    assert sum(trained_study.settings("automatic_only", 0).task_weights.values()) == pytest.approx(3.0)
+    assert sum(trained_study.settings("late", 0).task_weights.values()) == pytest.approx(3.0)
+
+
+def test_variants_see_the_same_crops(trained_study):
+    one, other = (next(iter(trained_study.loader(name, 0).batches(1))) for name in ("late", "automatic_only"))
+    assert one["id"] == other["id"] and torch.equal(one["image"], other["image"])
+
+
+def test_parts_are_apart_and_frozen(trained_study):
+    split = trained_study.split
+    assert split.validation[0] - split.train[1] == split.test[0] - split.validation[1] == 2
+    moved = trained_study.parameters.model_copy(update={"gap_planes": 3})
+    with pytest.raises(ProtocolError, match="frozen with another volume, fractions or gap"):
+        _ = EMStudy(moved).split
+
+
+def test_a_changed_parameter_makes_the_checkpoint_stale(trained_study):
+    changed = EMStudy(trained_study.parameters.model_copy(update={"delta_v": 0.4}))
+    with pytest.raises(MissingArtefactError, match="run notebook 02_training first"):
+        changed.model("late")
+    shown_only = EMStudy(trained_study.parameters.model_copy(update={"max_clicks": 3}))
+    assert shown_only.model("late") is not None
+
+
+def test_an_unknown_variant_is_named(tmp_path, tiny_parameters):
+    with pytest.raises(ParameterError, match="unknown variant 'input': this run has late, automatic_only"):
+        EMStudy(tiny_parameters(tmp_path)).train("input")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"variants": "late,loud"}, "variants: unknown"),
+        ({"ablations": "no_luck"}, "ablations: unknown"),
+        ({"training_modes": ""}, "training_modes: unknown"),
+        ({"spacing": "8,8"}, "three numbers are expected"),
+        ({"volume": "somewhere"}, "needs data_root"),
+        ({"crop_side": 8, "levels": 5}, "too small for levels=5"),
+        ({"weight_instance": 0}, "weight_semantic and weight_instance must be above 0"),
+    ],
+)
+def test_parameters_that_do_not_fit_are_refused_by_name(values, said):
+    with pytest.raises(ParameterError, match=said):
+        EMParameters.from_values(values, "test")
