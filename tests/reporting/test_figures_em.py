@@ -68,7 +68,7 @@ def test_every_target_is_drawn(n_axes):
     titles = {axis.get_title(loc="center") for axis in figure.axes} - {""}
     assert len(titles) == 6
     coherence = figure.axes[5].images[0].get_array()
-    assert 0 <= coherence.min() and coherence.max() <= 1
+    assert coherence.min() >= 0 and coherence.max() <= 1
 
 
 def test_click_curves_show_every_arm_with_its_band():
