@@ -18,6 +18,7 @@ Mask = NDArray[np.bool_]
 Place = tuple[int, ...]
 _STEPS = list(product((-1, 0, 1), repeat=3))
 _ANY = np.ones((3, 3, 3))
+_CROSS = ndimage.generate_binary_structure(3, 1)
 _NEAR = ndimage.generate_binary_structure(3, 2)  # 18-neighbourhood
 
 
@@ -81,6 +82,8 @@ def _parts(block: Mask, without: set[Place]) -> int:
 
 
 def _simple(block: Mask) -> bool:
+    if block[_CROSS].all():  # not at the border
+        return False
     if _parts(block, {(0, 0, 0)}) != 1:
         return False
     background, _ = ndimage.label(~block & _NEAR)

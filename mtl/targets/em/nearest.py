@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,53 +22,66 @@ def to_skeleton(instances: Instances, skeleton: NDArray[np.bool_]) -> NDArray[np
 
     0 on the skeleton, in background and unknown. Of skeleton voxels at equal distance either may be meant.
     """
-    ids = instances.ids
-    places = np.flatnonzero(ids)
-    places = places[np.argsort(ids.reshape(-1)[places], kind="stable")]
-    bones = np.flatnonzero(skeleton)
-    bones = bones[np.argsort(ids.reshape(-1)[bones], kind="stable")]
-    vectors = np.zeros((ids.ndim, ids.size), np.float32)
-    ends = np.cumsum(instances.counts[1:])
-    bone_ends = np.cumsum(np.bincount(ids.reshape(-1)[bones], minlength=len(instances.counts))[1:])
+    ids, spacing = instances.ids, np.array(instances.spacing, np.float32)
+    voxels = _by_instance(np.flatnonzero(ids), instances)
+    bones = _by_instance(np.flatnonzero(skeleton), instances)
+    start, goals = voxels.positions(ids.shape, spacing), bones.positions(ids.shape, spacing)
+    offsets = np.empty_like(start)
     for number, _ in instances.boxes:
-        own = places[ends[number - 1] - instances.counts[number] : ends[number - 1]]
-        targets = bones[bone_ends[number - 2] if number > 1 else 0 : bone_ends[number - 1]]
-        _fill(vectors, own, targets, instances)
-    keep = ids > 0
-    return unit_vectors(vectors.reshape(ids.ndim, *ids.shape), keep, AT_TARGET * min(instances.spacing))
+        own, candidates = voxels.part(number), goals[:, bones.part(number)]
+        _fill(offsets[:, own], start[:, own], candidates, CELL * min(instances.spacing))
+    vectors = np.zeros((ids.ndim, ids.size), np.float32)
+    for vector, offset in zip(vectors, offsets, strict=True):
+        vector[voxels.places] = offset
+    return unit_vectors(vectors.reshape(ids.ndim, *ids.shape), ids > 0, AT_TARGET * min(instances.spacing))
 
 
-def _fill(vectors: Points, places: NDArray[np.intp], targets: NDArray[np.intp], instances: Instances) -> None:
-    positions = _positions(places, instances)
-    bones = _positions(targets, instances)
-    for part, candidates in _parts(positions, bones, CELL * min(instances.spacing)):
-        start, goals = positions[part], bones[candidates]
-        origin = goals[0]  # small numbers: squares of float32 stay exact
-        a, b = start - origin, goals - origin
-        nearest = np.argmin(np.einsum("ij,ij->i", b, b) - 2 * (a @ b.T), axis=1)
-        vectors[:, places[part]] = (goals[nearest] - start).T
+class _Sorted(NamedTuple):
+    """Places in the flat volume, instance after instance, and where each instance's places end."""
+
+    places: NDArray[np.intp]
+    ends: NDArray[np.intp]
+
+    def part(self, number: int) -> slice:
+        return slice(int(self.ends[number - 1]), int(self.ends[number]))
+
+    def positions(self, shape: tuple[int, ...], spacing: Points) -> Points:
+        """``(S, n)`` in nm."""
+        return np.stack(np.unravel_index(self.places, shape)).astype(np.float32) * spacing[:, None]
 
 
-def _positions(places: NDArray[np.intp], instances: Instances) -> Points:
-    coordinates = np.unravel_index(places, instances.ids.shape)
-    return np.stack(coordinates, axis=1).astype(np.float32) * np.array(instances.spacing, np.float32)
+def _by_instance(places: NDArray[np.intp], instances: Instances) -> _Sorted:
+    numbers = instances.ids.reshape(-1)[places]
+    order = np.argsort(numbers, kind="stable")
+    return _Sorted(places[order], np.cumsum(np.bincount(numbers, minlength=len(instances.counts))))
+
+
+def _fill(offsets: Points, start: Points, bones: Points, side: float) -> None:
+    """Write into ``offsets (S, n)`` the way from ``start (S, n)`` to the nearest of ``bones (S, m)``."""
+    for part, candidates in _parts(start, bones, side):
+        here, goals = start[:, part], bones[:, candidates]
+        origin = goals[:, :1]  # small numbers: squares of float32 stay exact
+        a, b = here - origin, goals - origin
+        nearest = np.argmin(np.einsum("sj,sj->j", b, b) - 2 * (a.T @ b), axis=1)
+        offsets[:, part] = goals[:, nearest] - here
 
 
 def _parts(
-    positions: Points, bones: Points, side: float
+    start: Points, bones: Points, side: float
 ) -> Iterator[tuple[NDArray[np.intp] | slice, NDArray[np.intp] | slice]]:
-    """Parts of ``positions`` (whole, or cell by cell), and which of ``bones`` may be nearest to them."""
-    if len(positions) * len(bones) <= PAIRS:
+    """Parts of ``start`` (all of it, or cell by cell), and which of ``bones`` may be nearest to them."""
+    if start.shape[1] * bones.shape[1] <= PAIRS:
         yield slice(None), slice(None)
         return
-    cells = ((positions - positions.min(axis=0)) / np.float32(side)).astype(np.int64)
-    number = np.ravel_multi_index(tuple(cells.T), tuple(cells.max(axis=0) + 1))
+    cells = ((start - start.min(axis=1, keepdims=True)) / np.float32(side)).astype(np.int64)
+    number = np.ravel_multi_index(tuple(cells), tuple(cells.max(axis=1) + 1))
     order = np.argsort(number.astype(np.uint16) if number.max() < 2**16 else number, kind="stable")
     for part in np.split(order, np.cumsum(np.bincount(number))[:-1]):
         if len(part) == 0:
             continue
-        low, high = positions[part].min(axis=0), positions[part].max(axis=0)
+        here = start[:, part]
+        low, high = here.min(axis=1, keepdims=True), here.max(axis=1, keepdims=True)
         closest = np.maximum(np.maximum(low - bones, bones - high), 0)
         farthest = np.maximum(abs(low - bones), abs(high - bones))
-        bound = np.einsum("ij,ij->i", farthest, farthest).min()
-        yield part, np.flatnonzero(np.einsum("ij,ij->i", closest, closest) <= bound * 1.0001)
+        bound = np.einsum("sj,sj->j", farthest, farthest).min()
+        yield part, np.flatnonzero(np.einsum("sj,sj->j", closest, closest) <= bound * 1.0001)

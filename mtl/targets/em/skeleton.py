@@ -50,9 +50,8 @@ def curve_skeleton(instances: Instances) -> NDArray[np.bool_]:
             pending = np.concatenate([pending, places[bounds[turn - 1] : bounds[turn]]])
         before = len(pending)
         pending = field.peel(pending, turn)
-        active = (
-            len(pending) < before or field.since[pending].any()
-        )  # a curve that stays frees its neighbours
+        # A curve that stays for good is not removable any more: that may set its neighbours free.
+        active = len(pending) < before or bool(field.since[pending].any())
     result = np.zeros(inner.size, bool)
     result[inner.reshape(-1) > 0] = field.codes[field.places] != 0
     return result.reshape(ids.shape)

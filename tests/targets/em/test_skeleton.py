@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from skimage.measure import euler_number
 
 from mtl.studies.em.peeling_peer import peeled_skeletons
-from mtl.targets.em import skeleton, skeleton_direction
+from mtl.targets.em import nearest, skeleton, skeleton_direction
 from mtl.targets.em.neighbourhood import CENTRE, OFFSETS, connected, simple
 
 
@@ -87,9 +87,11 @@ def test_direction_points_to_a_nearest_skeleton_voxel_of_the_own_instance(crop):
 
 
 @pytest.mark.parametrize("n", [1, 3])
-def test_direction_in_large_instances_looks_cell_by_cell(n):
-    labels = cells((24, 60, 56), n, np.random.default_rng(n))
-    labels[0, 0], labels[:, 30, ::2] = 0, 0
+def test_direction_in_large_instances_looks_cell_by_cell(n, monkeypatch):
+    monkeypatch.setattr(nearest, "PAIRS", 500)
+    monkeypatch.setattr(nearest, "CELL", 5)
+    labels = cells((10, 36, 40), n, np.random.default_rng(n))
+    labels[0, 0], labels[:, 20, ::2] = 0, 0
     spacing = (18.0, 6.0, 6.0)
     check_directions(labels, spacing, skeleton(labels, spacing), skeleton_direction(labels, spacing))
 
@@ -103,7 +105,7 @@ def check_directions(labels, spacing, bones, direction):
         start = np.argwhere(voxels) * scale.T
         if len(start) == 0:
             continue
-        nearest = ndimage.distance_transform_edt(~(bones & (labels == number)), sampling=spacing)[voxels]
-        reached = start + direction[:, voxels].T * nearest[:, None]
+        length = ndimage.distance_transform_edt(~(bones & (labels == number)), sampling=spacing)[voxels]
+        reached = start + direction[:, voxels].T * length[:, None]
         gap, _ = cKDTree(targets).query(reached)
         assert gap.max() < 1e-3 * max(spacing)
