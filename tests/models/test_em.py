@@ -161,6 +161,7 @@ def test_recomputing_around_clicks_gives_the_same_outputs_and_gradients(dims):
     torch.testing.assert_close(found[1], found[0], rtol=1e-9, atol=1e-9)
 
 
+@torch.no_grad()
 def test_embedding_logits_follow_the_formula():
     model = small_model(2, "embedding", delta_d=0.7)
     output = model(image(2), some_clicks(2))
@@ -185,6 +186,21 @@ def test_the_mask_head_looks_at_clicks_and_at_the_mask_before():
     assert not torch.equal(again, first)
 
 
+def test_the_mask_head_starts_from_the_nearest_click_in_embedding_space():
+    model = small_model(2, "target_head", delta_d=0.7)
+    nn.init.zeros_(model.target_head.logits.weight)
+    nn.init.zeros_(model.target_head.logits.bias)
+    output = model(image(2), clicks((2, 3), (0, 0), (5, 7), labels=(1, 1, 0)))
+    f = output["instance"]
+    away = [
+        (f - f[:, :, y : y + 1, x : x + 1]).norm(dim=1, keepdim=True) for y, x in ((2, 3), (0, 0), (5, 7))
+    ]
+    positive = torch.minimum(away[0], away[1])
+    decided = (positive - torch.minimum(away[2], torch.tensor(0.7))).abs() > 1e-3
+    expected = (positive < away[2]) & (positive < 0.7)
+    assert torch.equal((output["target"] > 0)[decided], expected[decided]) and expected.any()
+
+
 @pytest.mark.parametrize("injection", ["late", "input", "multiscale", "target_head"])
 def test_every_weight_of_the_prompt_path_gets_a_gradient(injection):
     model = small_model(3, injection).train()
@@ -200,6 +216,7 @@ def test_every_weight_of_the_prompt_path_gets_a_gradient(injection):
 
 
 @pytest.mark.parametrize("injection", INJECTIONS)
+@torch.no_grad()
 def test_training_starts_as_in_automatic_mode(injection):
     model = small_model(3, injection)
     automatic, prompted = model(image(3)), model(image(3), some_clicks(3))
