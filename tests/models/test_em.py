@@ -267,11 +267,16 @@ def test_the_arms_draw_the_same_weights_for_what_they_share():
         assert all(torch.equal(state[name], value) for state in states), name
 
 
-@pytest.mark.slow
-def test_another_backbone():
-    model = small_model(2, "late", backbone="SwinUNETR", features=12)
-    assert model(torch.rand(1, 1, 33, 40))["features"].shape == (1, 12, 33, 40)
-    small_model(2, "input", backbone="SwinUNETR", features=12)(torch.rand(1, 1, 32, 32))
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("injection", ["late", "input", "target_head"])
+def test_the_encoder_of_vista3d_fits_too(dims, injection):
+    model = small_model(dims, injection, backbone="VISTA3D")
+    size = (33, 40, 18)[:dims]
+    output = model(torch.rand(2, 1, *size), some_clicks(dims))
+    assert output["features"].shape == (2, 4, *size)
+    sum(output[name].square().sum() for name in (*LOCAL, "target") if name in output).backward()
+    assert not [name for name, p in model.named_parameters() if p.grad is None]
+    assert not [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
 
 
 @pytest.mark.parametrize(
@@ -282,7 +287,7 @@ def test_another_backbone():
         ({"dims": 4}, "spatial_dims = 4"),
         ({"spacing": [6.0]}, "spacing has 1 entries, spatial_dims is 2"),
         ({"blocks_up": (1, 1)}, "blocks_up has 2 entries; 1 are expected"),
-        ({"injection": "multiscale", "backbone": "SwinUNETR"}, "'multiscale' needs the backbone SegResNet"),
+        ({"injection": "multiscale", "backbone": "VISTA3D"}, "'multiscale' needs the backbone SegResNet"),
     ],
 )
 def test_arguments_out_of_range_are_named(arguments, message):
