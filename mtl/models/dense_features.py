@@ -71,40 +71,36 @@ class SegResNetFeatures(nn.Module):
         return x[(..., *(slice(length) for length in shape))]
 
 
-class SwinFeatures(nn.Module):
-    """MONAI's ``SwinUNETR`` (Hatamizadeh et al., BrainLes 2021) without its last layer.
+class Vista3DFeatures(nn.Module):
+    """The encoder of VISTA3D (He et al., CVPR 2025), MONAI's ``SegResNetDS2``, with instance norm.
 
-    An image of any size is padded to multiples of 32.
-
-    Args:
-        features: a multiple of 12.
+    An image of any size is padded to fit.
     """
 
     def __init__(self, spatial_dims: int, in_channels: int, features: int) -> None:
-        from monai.networks.nets import SwinUNETR
+        from monai.networks.nets.segresnet_ds import SegResNetDS2
 
         super().__init__()
-        if features % 12:
-            raise ParameterError(f"features = {features}: SwinUNETR needs a multiple of 12")
-        self.network = SwinUNETR(in_channels, 1, feature_size=features, spatial_dims=spatial_dims)
-        self.network.out = nn.Identity()
+        self.network = SegResNetDS2(
+            spatial_dims, features, in_channels, features,
+            norm="instance", blocks_down=(1, 2, 2, 4, 4),
+        )  # fmt: skip
+        # Its second branch, for label prompts, has no part in this study.
+        self.network.up_layers_auto = nn.ModuleList()
 
     @property
     def image_weights(self) -> list[nn.Parameter]:
         """Weights ``(out, in_channels, ...)`` of every layer that sees the image."""
-        block = self.network.encoder1.layer
-        return [
-            self.network.swinViT.patch_embed.proj.weight,
-            block.conv1.conv.weight,
-            block.conv3.conv.weight,
-        ]
+        return [self.network.encoder.conv_init.weight]
 
     def forward(self, image: Tensor) -> Tensor:
         """Features of the image's size."""
-        return self.network(pad_to_multiple(image, 32))[(..., *(slice(length) for length in image.shape[2:]))]
+        padded = pad_to_multiple(image, max(self.network.shape_factor()))
+        features, _ = self.network(padded, with_point=True, with_label=False)
+        return features[(..., *(slice(length) for length in image.shape[2:]))]
 
 
-BACKBONES: dict[str, type[nn.Module]] = {"SegResNet": SegResNetFeatures, "SwinUNETR": SwinFeatures}
+BACKBONES: dict[str, type[nn.Module]] = {"SegResNet": SegResNetFeatures, "VISTA3D": Vista3DFeatures}
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:

@@ -48,8 +48,8 @@ class EMModel(PartitionedModel, PyTorchModelHubMixin):
         injection: how prompts take part: ``late`` (residual before the heads), ``input`` (click balls as
             channels of the image), ``multiscale`` (residual at every level of the encoder), ``embedding``
             (distances in embedding space, no weights), ``target_head`` (a mask head for the prompted object).
-        backbone: ``SegResNet`` or ``SwinUNETR``; blocks_down, blocks_up: residual blocks per level of the
-            former.
+        backbone: ``SegResNet`` or ``VISTA3D`` (its encoder); blocks_down, blocks_up: residual blocks per
+            level of the former.
         ball_radius: of click balls, in voxels of the finest axis.
         delta_d: margin of the embedding, for ``embedding`` and ``target_head``.
         spacing: nm per voxel along each axis: for the balls, and carried for predictors.

@@ -7,6 +7,8 @@ through the whole object.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -24,8 +26,13 @@ class TargetHead(nn.Module):
     r"""Mask logits of the object that the clicks mean.
 
     Five maps join the features: balls at positive and at negative clicks, the affinities
-    :math:`\max_p \exp(-|f_i - f_p|^2 / \delta_d^2)` to either kind (0 where there is no such click), and
-    the previous mask. What depends on the features alone (:meth:`convolve`) can be kept from click to click.
+    :math:`a_\pm = \max_p \exp(-|f_i - f_p|^2 / \delta_d^2)` to either kind (0 where there is no such click),
+    and the previous mask. The convolutions correct what the affinities say alone:
+
+    .. math:: z = \mathrm{head}(\ldots) + s\,(a_+ - \max(a_-, e^{-1})),
+
+    whose second part is above 0 where a positive click is nearer than any negative one and within
+    :math:`\delta_d`. What depends on the features alone (:meth:`convolve`) can be kept from click to click.
 
     Args:
         features: channels of the backbone; hidden: of the head; spatial_dims: 2 or 3.
@@ -44,6 +51,7 @@ class TargetHead(nn.Module):
         self.norm = ChannelNorm(hidden)
         self.mix = nn.Linear(hidden, hidden)
         self.logits = nn.Linear(hidden, 1)
+        self.slope = nn.Parameter(torch.tensor(4.0))
         self.register_buffer("offsets", offsets, persistent=False)
 
     def convolve(self, features: Tensor) -> Tensor:
@@ -78,7 +86,8 @@ class TargetHead(nn.Module):
     def finish(self, hidden: Tensor, maps: Tensor) -> Tensor:
         """Logits ``(B, 1, *sp)`` from what :meth:`convolve` and :meth:`maps` gave."""
         x = self.norm(hidden + self.of_clicks(maps)).relu()
-        return per_voxel(self.logits, per_voxel(self.mix, x).relu())
+        nearer = maps[:, 2:3] - maps[:, 3:4].clamp_min(math.exp(-1))
+        return per_voxel(self.logits, per_voxel(self.mix, x).relu()) + self.slope * nearer
 
     def forward(
         self, features: Tensor, embedding: Tensor, prompts: PointPrompts, previous_mask: Tensor | None = None

@@ -161,6 +161,7 @@ def test_recomputing_around_clicks_gives_the_same_outputs_and_gradients(dims):
     torch.testing.assert_close(found[1], found[0], rtol=1e-9, atol=1e-9)
 
 
+@torch.no_grad()
 def test_embedding_logits_follow_the_formula():
     model = small_model(2, "embedding", delta_d=0.7)
     output = model(image(2), some_clicks(2))
@@ -185,6 +186,21 @@ def test_the_mask_head_looks_at_clicks_and_at_the_mask_before():
     assert not torch.equal(again, first)
 
 
+def test_the_mask_head_starts_from_the_nearest_click_in_embedding_space():
+    model = small_model(2, "target_head", delta_d=0.7)
+    nn.init.zeros_(model.target_head.logits.weight)
+    nn.init.zeros_(model.target_head.logits.bias)
+    output = model(image(2), clicks((2, 3), (0, 0), (5, 7), labels=(1, 1, 0)))
+    f = output["instance"]
+    away = [
+        (f - f[:, :, y : y + 1, x : x + 1]).norm(dim=1, keepdim=True) for y, x in ((2, 3), (0, 0), (5, 7))
+    ]
+    positive = torch.minimum(away[0], away[1])
+    decided = (positive - torch.minimum(away[2], torch.tensor(0.7))).abs() > 1e-3
+    expected = (positive < away[2]) & (positive < 0.7)
+    assert torch.equal((output["target"] > 0)[decided], expected[decided]) and expected.any()
+
+
 @pytest.mark.parametrize("injection", ["late", "input", "multiscale", "target_head"])
 def test_every_weight_of_the_prompt_path_gets_a_gradient(injection):
     model = small_model(3, injection).train()
@@ -200,6 +216,7 @@ def test_every_weight_of_the_prompt_path_gets_a_gradient(injection):
 
 
 @pytest.mark.parametrize("injection", INJECTIONS)
+@torch.no_grad()
 def test_training_starts_as_in_automatic_mode(injection):
     model = small_model(3, injection)
     automatic, prompted = model(image(3)), model(image(3), some_clicks(3))
@@ -250,11 +267,16 @@ def test_the_arms_draw_the_same_weights_for_what_they_share():
         assert all(torch.equal(state[name], value) for state in states), name
 
 
-@pytest.mark.slow
-def test_another_backbone():
-    model = small_model(2, "late", backbone="SwinUNETR", features=12)
-    assert model(torch.rand(1, 1, 33, 40))["features"].shape == (1, 12, 33, 40)
-    small_model(2, "input", backbone="SwinUNETR", features=12)(torch.rand(1, 1, 32, 32))
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("injection", ["late", "input", "target_head"])
+def test_the_encoder_of_vista3d_fits_too(dims, injection):
+    model = small_model(dims, injection, backbone="VISTA3D")
+    size = (33, 40, 18)[:dims]
+    output = model(torch.rand(2, 1, *size), some_clicks(dims))
+    assert output["features"].shape == (2, 4, *size)
+    sum(output[name].square().sum() for name in (*LOCAL, "target") if name in output).backward()
+    assert not [name for name, p in model.named_parameters() if p.grad is None]
+    assert not [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
 
 
 @pytest.mark.parametrize(
@@ -265,7 +287,7 @@ def test_another_backbone():
         ({"dims": 4}, "spatial_dims = 4"),
         ({"spacing": [6.0]}, "spacing has 1 entries, spatial_dims is 2"),
         ({"blocks_up": (1, 1)}, "blocks_up has 2 entries; 1 are expected"),
-        ({"injection": "multiscale", "backbone": "SwinUNETR"}, "'multiscale' needs the backbone SegResNet"),
+        ({"injection": "multiscale", "backbone": "VISTA3D"}, "'multiscale' needs the backbone SegResNet"),
     ],
 )
 def test_arguments_out_of_range_are_named(arguments, message):
