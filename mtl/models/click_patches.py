@@ -6,10 +6,10 @@ nowhere else. The result, gradients included, is that of a pass over the whole v
 
 from __future__ import annotations
 
-from itertools import product
-
 import torch
 from torch import Tensor
+
+from mtl.models.voxel_places import flat_places
 
 
 class ClickPatches:
@@ -23,15 +23,9 @@ class ClickPatches:
     def __init__(self, points: Tensor, radius: int, shape: tuple[int, ...]) -> None:
         self.shape, self.dims = shape, len(shape)
         self.side = 2 * radius + 1
-        steps = product(range(-radius, radius + 1), repeat=self.dims)
-        offsets = torch.tensor(list(steps)).to(points.device, non_blocking=True)
-        places = points[:, :, None] + offsets
-        size = torch.tensor(shape).to(points.device, non_blocking=True)
-        self.inside = ((places >= 0) & (places < size)).all(3)
-        index = torch.zeros_like(places[..., 0])
-        for axis, length in enumerate(shape):
-            index = index * length + places[..., axis]
-        self.index = torch.where(self.inside, index, 0)
+        steps = torch.arange(-radius, radius + 1, device=points.device)
+        offsets = torch.cartesian_prod(*[steps] * self.dims)
+        self.index, self.inside = flat_places(points[:, :, None] + offsets, shape)
 
     def cut(self, volume: Tensor) -> Tensor:
         """``(B, C, *shape)`` to ``(B * P, C, *[side] * S)``, 0 outside the volume."""
@@ -45,10 +39,10 @@ class ClickPatches:
         return torch.where(self.inside.view(len(patches), 1, *patches.shape[2:]), patches, 0.0)
 
     def put(self, volume: Tensor, patches: Tensor) -> Tensor:
-        """A copy of ``volume`` ``(B, C, *shape)`` with ``patches`` ``(B * P, C, *[side] * S)`` in their
-        places.
+        """A copy of ``volume`` with ``patches`` in their places.
 
-        Where patches overlap they must be equal: each voxel takes, and gives its gradient to, one of them.
+        ``(B, C, *shape)`` and ``(B * P, C, *[side] * S)`` to ``(B, C, *shape)``. Where patches overlap they
+        must be equal: each voxel takes, and gives its gradient to, one of them.
         """
         batch, n_points, voxels = self.index.shape
         flat = volume.flatten(2)

@@ -19,8 +19,9 @@ Residual = Callable[[int, tuple[int, ...]], Tensor]
 
 
 class SegResNetFeatures(nn.Module):
-    """MONAI's ``SegResNet`` (Myronenko, BrainLes 2018) with group norm; an image of any size is padded to
-    fit.
+    """MONAI's ``SegResNet`` (Myronenko, BrainLes 2018) with group norm.
+
+    An image of any size is padded to fit.
 
     Args:
         spatial_dims: 2 or 3; in_channels: of the image; features: channels of the finest level and of the
@@ -71,8 +72,9 @@ class SegResNetFeatures(nn.Module):
 
 
 class SwinFeatures(nn.Module):
-    """MONAI's ``SwinUNETR`` (Hatamizadeh et al., BrainLes 2021) without its last layer; sizes are padded to
-    32.
+    """MONAI's ``SwinUNETR`` (Hatamizadeh et al., BrainLes 2021) without its last layer.
+
+    An image of any size is padded to multiples of 32.
 
     Args:
         features: a multiple of 12.

@@ -138,8 +138,7 @@ class EMModel(PartitionedModel, PyTorchModelHubMixin):
 
     @property
     def reruns_encoder(self) -> bool:
-        """Whether a prompt passes through the backbone, so that features cannot be kept from click to
-        click."""
+        """Whether prompts pass through the backbone, so that no click can reuse its features."""
         return self.injection in ("input", "multiscale")
 
     @property
@@ -157,8 +156,9 @@ class EMModel(PartitionedModel, PyTorchModelHubMixin):
     def encode(
         self, images: Tensor, point_prompts: PointPrompts | None = None, semantic_ids: Tensor | None = None
     ) -> Tensor:
-        """Images ``(B, in_channels, *sp)`` to features ``(B, F, *sp)``; prompts only count if
-        ``reruns_encoder``.
+        """Images ``(B, in_channels, *sp)`` to features ``(B, F, *sp)``.
+
+        Prompts only count if ``reruns_encoder``.
 
         Raises:
             ParameterError: points outside the volume, or an image of another dimension.
@@ -287,4 +287,4 @@ def _check_on_cpu(prompts: PointPrompts, shape: tuple[int, ...]) -> None:
 
 
 def _or_foreground(semantic_ids: Tensor | None, prompts: PointPrompts) -> Tensor:
-    return torch.ones_like(prompts.points[:, 0, 0]) if semantic_ids is None else semantic_ids
+    return prompts.points.new_ones(len(prompts.points)) if semantic_ids is None else semantic_ids

@@ -31,8 +31,7 @@ def local_convolution(spatial_dims: int, in_channels: int, out_channels: int, bi
 
 
 def convolve(layer: nn.Module, x: Tensor, padded: bool) -> Tensor:
-    """A :func:`local_convolution` that keeps the size, or, not ``padded``, gives 2 voxels less along each
-    axis."""
+    """A :func:`local_convolution` that keeps the size; not ``padded``, 2 voxels less a side."""
     if padded:
         return layer(x)
     operation = F.conv3d if x.dim() == 5 else F.conv2d
@@ -46,11 +45,10 @@ def per_voxel(layer: nn.Linear, x: Tensor) -> Tensor:
 
 
 class LocalHead(nn.Module):
-    """Convolution of side 3, norm over channels, ReLU, 1x1: ``(B, in_channels, *sp)`` to ``(B,
-    out_channels, *sp)``.
+    """Convolution of side 3, norm over channels, ReLU, 1x1.
 
-    The convolution is linear: that of features plus residual is the sum of both, so a click session keeps
-    :meth:`convolve` of the features.
+    ``(B, in_channels, *sp)`` to ``(B, out_channels, *sp)``. The convolution is linear: that of features
+    plus residual is the sum of both, so a click session keeps :meth:`convolve` of the features.
     """
 
     #: Voxels along each axis that an input voxel reaches.

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from mtl.errors import ParameterError
 from mtl.models.local_layers import ChannelNorm, convolve, local_convolution
+from mtl.models.voxel_places import flat_places
 
 POSITIVE, NEGATIVE, PADDING = 1, 0, -1
 
@@ -66,19 +67,15 @@ def check_points(
 
 
 def paint(points: Tensor, values: Tensor, shape: tuple[int, ...], offsets: Tensor | None = None) -> Tensor:
-    """Zeros but for ``values`` at ``points``: ``(B, P, S)`` and ``(B, P, M)`` in [0, 1] to ``(B, M,
-    *shape)``.
+    """Zeros but for ``values`` at ``points``.
 
-    Where several points meet, the sum is cut at 1. ``offsets`` ``(O, S)`` makes every point a figure; what
-    of it lies outside is cut off. Works without asking the device for anything.
+    ``points`` ``(B, P, S)`` and ``values`` ``(B, P, M)`` in [0, 1] to ``(B, M, *shape)``. Where several
+    points meet, the sum is cut at 1. ``offsets`` ``(O, S)`` makes every point a figure; what of it lies
+    outside is cut off. Works without asking the device for anything.
     """
     places = points[:, :, None] if offsets is None else points[:, :, None] + offsets
-    size = torch.tensor(shape).to(points.device, non_blocking=True)
-    inside = ((places >= 0) & (places < size)).all(3)
-    index = torch.zeros_like(inside, dtype=torch.int64)
-    for axis, length in enumerate(shape):
-        index = index * length + places[..., axis]
-    index = torch.where(inside, index, 0).flatten(1)
+    index, inside = flat_places(places, shape)
+    index = index.flatten(1)
     spread = torch.where(inside[..., None], values[:, :, None], 0.0).flatten(1, 2).transpose(1, 2)
     canvas = values.new_zeros(len(points), values.shape[2], shape_size(shape))
     canvas.scatter_add_(2, index[:, None].expand_as(spread), spread)
@@ -124,8 +121,7 @@ def point_indicator(
 
 
 class PointPromptEncoder(nn.Module):
-    """Points to a residual for features of ``channels`` channels; starts near zero and is exactly zero out
-    of reach.
+    """Points to a residual for features, near zero at first and exactly zero out of reach.
 
     The convolution starts with standard deviation 1e-4 and the gate near zero, so that training starts as in
     automatic mode. The norm alone would not keep the residual small: it lifts it to unit variance as soon
@@ -169,8 +165,7 @@ class PointPromptEncoder(nn.Module):
         return point_indicator(prompts, semantic_ids, self.n_classes, shape).to(self.convolution.weight.dtype)
 
     def residual(self, indicator: Tensor, padded: bool = True) -> Tensor:
-        """``(B, n_classes + 3, *sp)`` to ``(B, channels, *sp)``, or without padding to 2 voxels less a
-        side."""
+        """``(B, n_classes + 3, *sp)`` to ``(B, channels, *sp)``; not ``padded``, 2 voxels less a side."""
         hidden = self.norm(convolve(self.convolution, indicator, padded)).relu()
         return hidden * (self.gain * self.gate).view(-1, *[1] * (indicator.dim() - 2))
 
@@ -183,9 +178,7 @@ def check_classes(semantic_ids: Tensor, n_classes: int) -> None:
 
 def embeddings_at(embedding: Tensor, prompts: PointPrompts) -> Tensor:
     """Embedding of every point's voxel: ``(B, E, *sp)`` to ``(B, P, E)``; that of padding is arbitrary."""
-    index = torch.zeros_like(prompts.points[..., 0])
-    for axis, length in enumerate(embedding.shape[2:]):
-        index = index * length + prompts.points[..., axis].clamp(0, length - 1)
+    index, _ = flat_places(prompts.points, tuple(embedding.shape[2:]))
     flat = embedding.flatten(2)
     return flat.gather(2, index[:, None].expand(-1, flat.shape[1], -1)).transpose(1, 2)
 

@@ -77,8 +77,11 @@ class TargetHead(nn.Module):
 
     def finish(self, hidden: Tensor, maps: Tensor) -> Tensor:
         """Logits ``(B, 1, *sp)`` from what :meth:`convolve` and :meth:`maps` gave."""
-        x = self.norm(hidden + self.of_clicks(maps)).relu()
-        return per_voxel(self.logits, per_voxel(self.mix, x).relu())
+        return self.judge(hidden + self.of_clicks(maps))
+
+    def judge(self, hidden: Tensor) -> Tensor:
+        """The part that looks at each voxel alone: ``(B, hidden, *sp)`` to ``(B, 1, *sp)``."""
+        return per_voxel(self.logits, per_voxel(self.mix, self.norm(hidden).relu()).relu())
 
     def forward(
         self, features: Tensor, embedding: Tensor, prompts: PointPrompts, previous_mask: Tensor | None = None

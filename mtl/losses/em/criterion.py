@@ -1,5 +1,10 @@
-r"""All losses of one mode: :math:`L = \lambda_\mathrm{sem} L_\mathrm{sem} + \lambda_\mathrm{ins}
-L_\mathrm{ins} + \lambda_\mathrm{geom} L_\mathrm{geom}`, and for the arm with a mask head its loss besides."""
+r"""All losses of one mode, and their weighted sum.
+
+.. math:: L = \lambda_\mathrm{sem} L_\mathrm{sem} + \lambda_\mathrm{ins} L_\mathrm{ins}
+          + \lambda_\mathrm{geom} L_\mathrm{geom}
+
+The arm with a mask head has its loss besides.
+"""
 
 from __future__ import annotations
 

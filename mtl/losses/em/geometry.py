@@ -47,8 +47,10 @@ def geometry_loss(
     raw_region: str = "known",
     ignore_index: int = IGNORE,
 ) -> dict[str, Tensor]:
-    """Mean over the samples that have a term: those with a known voxel, or with foreground if ``raw`` needs
-    it.
+    """Mean over the samples that have a term.
+
+    These are the ones with a known voxel if there is ``raw`` and it wants known ones, else those with
+    foreground.
 
     Args:
         prediction: ``(B, S + S^2 + 4, *sp)``.
@@ -100,7 +102,9 @@ def geometry_loss(
 
 
 def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of ``(B, C, *sp)`` over channels and the voxels of ``mask`` ``(B, *sp)``: ``(B,)``, 0 where
-    there is none."""
+    """``(B, C, *sp)`` to its mean over channels and the voxels of ``mask`` ``(B, *sp)``.
+
+    ``(B,)``, 0 where the mask is empty.
+    """
     kept = torch.where(mask[:, None], values, 0.0).flatten(1).sum(1)
     return kept / (values.shape[1] * mask.flatten(1).sum(1)).clamp_min(1)

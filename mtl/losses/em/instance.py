@@ -1,7 +1,7 @@
-r"""Discriminative loss of De Brabandere, Neven and Van Gool (*Semantic Instance Segmentation with a
-Discriminative Loss Function*, 2017), with a weight per voxel, as one autograd node.
+r"""Discriminative loss with a weight per voxel, as one autograd node.
 
-With the embedding :math:`f_i` and the weight :math:`w_i` of voxel :math:`i`, the instances
+De Brabandere, Neven and Van Gool, *Semantic Instance Segmentation with a Discriminative Loss Function*,
+2017. With the embedding :math:`f_i` and the weight :math:`w_i` of voxel :math:`i`, the instances
 :math:`k = 1 \dots K` of a sample and :math:`W_k = \sum_{i \in k} w_i`:
 
 .. math:: \mu_k = \frac{1}{W_k} \sum_{i \in k} w_i f_i, \qquad
@@ -132,8 +132,7 @@ class DiscriminativeTerms(torch.autograd.Function):
 
 
 def weighted_centroids(f: Tensor, ids: Tensor, weights: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """Sum of weights ``(B, n + 1)`` and centroid ``(B, E, n + 1)`` of every id; 0 for those absent and for
-    id 0."""
+    """Sum of weights ``(B, n + 1)`` and centroid ``(B, E, n + 1)`` of every id; 0 where absent."""
     totals, sums, buffer = SumsById(f, 1, n), SumsById(f, f.shape[1], n), _buffer(f)
     for b, voxels in _pieces(f):
         piece, index = weights[b, voxels], ids[b, voxels]
@@ -144,10 +143,10 @@ def weighted_centroids(f: Tensor, ids: Tensor, weights: Tensor, n: int) -> tuple
 
 
 def instance_shares(totals: Tensor, ids: Tensor, classes: Tensor | None) -> tuple[Tensor, Tensor]:
-    """How much every instance ``(B, n + 1)`` and every ordered pair ``(B, n + 1, n + 1)`` counts; each sums
-    to 1.
+    """How much every instance ``(B, n + 1)`` and every ordered pair ``(B, n + 1, n + 1)`` counts.
 
-    The sum over pairs is less than 1 where a sample (or class) has one instance: it has no push.
+    Each sums to 1 over the batch. The sum over pairs is less than 1 where a sample (or class) has one
+    instance: it has no push.
     """
     present = totals > 0
     present[:, 0] = False

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mtl.models.prompts import NEGATIVE, PADDING, POSITIVE, PointPrompts
+from mtl.models.voxel_places import coordinates
 
 
 def corrective_click(predicted: Tensor, wanted: Tensor, known: Tensor) -> PointPrompts:
@@ -22,13 +23,13 @@ def corrective_click(predicted: Tensor, wanted: Tensor, known: Tensor) -> PointP
         ``(B, 1, S)`` and ``(B, 1)``: positive where the object was missed, negative where something else was
         taken, padding where nothing is wrong.
     """
-    shape = predicted.shape[1:]
+    shape = tuple(predicted.shape[1:])
     wrong = ((predicted != wanted) & known).flatten(1)
     lots = torch.where(wrong, torch.rand(wrong.shape, device=wrong.device), -1.0)
     index = lots.argmax(1, keepdim=True)
     kind = torch.where(wanted.flatten(1).gather(1, index), POSITIVE, NEGATIVE)
     label = torch.where(wrong.gather(1, index), kind, PADDING)
-    return PointPrompts(torch.stack(torch.unravel_index(index, shape), dim=2), label)
+    return PointPrompts(coordinates(index, shape), label)
 
 
 def some_points(prompts: PointPrompts) -> PointPrompts:

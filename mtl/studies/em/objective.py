@@ -127,7 +127,7 @@ class EMObjective:
         wanted = labels == ids.view(-1, *[1] * (labels.dim() - 1))
         known = labels != self.loss.ignore_index
         prompts, mask = some_points(prompts_of(batch)), None
-        corrections = int(torch.randint(self.max_corrections + 1, ()))  # on the CPU
+        corrections = drawn_below(self.max_corrections + 1)
         with torch.no_grad():
             for _ in range(corrections):
                 logits = model.target(features, embedding, prompts, mask)
@@ -162,3 +162,8 @@ class EMObjective:
 def prompts_of(batch: Batch) -> PointPrompts:
     """The batch's clicks."""
     return PointPrompts(batch["points"], batch["point_labels"])
+
+
+def drawn_below(n: int) -> int:
+    """A random integer from 0 to n - 1, drawn on the CPU by torch's generator."""
+    return int(torch.randint(n, ()))

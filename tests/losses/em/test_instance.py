@@ -14,7 +14,7 @@ SETTINGS = {"delta_v": 0.5, "delta_d": 1.5}
 
 
 def slow_terms(f, labels, weight, classes=None, delta_v=0.5, delta_d=1.5):
-    """Pull, push and norm as the formulas say them: voxel by voxel, pair by pair (``norm`` has slope 0 at 0)."""
+    """Pull, push and norm as the formulas say them, voxel by voxel and pair by pair."""
     of_samples = []
     for b in range(len(f)):
         kinds = [0] if classes is None else sorted({int(c) for c in classes[b][labels[b] > 0]})
