@@ -85,9 +85,13 @@ class TargetHead(nn.Module):
 
     def finish(self, hidden: Tensor, maps: Tensor) -> Tensor:
         """Logits ``(B, 1, *sp)`` from what :meth:`convolve` and :meth:`maps` gave."""
-        x = self.norm(hidden + self.of_clicks(maps)).relu()
+        return self.judge(hidden + self.of_clicks(maps), maps)
+
+    def judge(self, hidden: Tensor, maps: Tensor) -> Tensor:
+        """The part that looks at each voxel alone: ``(B, hidden, *sp)`` and the maps to ``(B, 1, *sp)``."""
         nearer = maps[:, 2:3] - maps[:, 3:4].clamp_min(math.exp(-1))
-        return per_voxel(self.logits, per_voxel(self.mix, x).relu()) + self.slope * nearer
+        mixed = per_voxel(self.mix, self.norm(hidden).relu()).relu()
+        return per_voxel(self.logits, mixed) + self.slope * nearer
 
     def forward(
         self, features: Tensor, embedding: Tensor, prompts: PointPrompts, previous_mask: Tensor | None = None

@@ -17,6 +17,8 @@ from mtl.inference.em.click_fields import Click, Fields, KeptFields, as_prompts,
 from mtl.inference.em.clicks_to_mask import Box, grown_from_clicks
 from mtl.models.prompts import embeddings_at
 
+#: Voxels judged at once: what the head makes of them stays in a core's cache.
+VOXELS_AT_ONCE = 2**13
 #: Voxels along each axis that the head's convolution of the click maps reaches.
 REACH = 1
 
@@ -62,11 +64,15 @@ class TargetMasks:
         before = torch.tensor(previous[seen], device=device)[None, None]
         embedding = self.kept.at(clicks).instance[None][:, :, *seen]
         maps = self.head.maps(embedding, prompts, before, at_points)
-        inside = (
+        hidden = self.head.of_clicks(maps)
+        inside = tuple(
             slice(side.start - part.start, side.stop - part.start)
             for side, part in zip(box, seen, strict=True)
         )
-        return self.head.finish(self.hidden[:, :, *seen], maps)[0, 0][tuple(inside)]
+        hidden = hidden.add_(self.hidden[:, :, *seen])[:, :, *inside]
+        planes = max(1, VOXELS_AT_ONCE // hidden[0, 0, 0].numel())
+        parts = zip(hidden.split(planes, dim=2), maps[:, :, *inside].split(planes, dim=2), strict=True)
+        return torch.cat([self.head.judge(*part)[0, 0] for part in parts])
 
     def _embeddings(self, clicks: Sequence[Click]) -> Tensor:
         embedding = self.kept.at(clicks).instance[None]

@@ -113,7 +113,7 @@ def workload(
 
 @torch.no_grad()
 def _follow_affinity(head: TargetHead, delta_d: float) -> None:
-    """Weights for a logit above 0 where the affinity to the positive clicks is that of ``delta_d`` or more."""
+    """Weights for a logit above 0 where the affinity to the positive clicks is above that of ``delta_d``."""
     for parameter in head.parameters():
         parameter.zero_()
     head.delta_d = delta_d
