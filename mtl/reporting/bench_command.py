@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -14,7 +15,11 @@ from mtl.errors import ParameterError
 from mtl.files import write_json
 from mtl.reporting.kernel_environment import KEEP_MEMORY, kernel_environment
 
-IDS = ("B1", "B2", "B3", "R1")
+#: Study to the ids of its benchmarks; ``mtl.studies.<study>.benchmarks.rows`` runs them.
+IDS = {
+    "brain_mri": ("B1", "B2", "B3", "R1"),
+    "em": ("E1", "E2", "E3", "E4", "E5", "E6", "E7"),
+}
 _MARK = "MTL_BENCH_ENVIRONMENT"
 
 
@@ -22,15 +27,15 @@ def bench(
     study: Annotated[str, typer.Argument(help="E.g. brain_mri.")],
     json: Annotated[Path | None, typer.Option("--json", help="File for the rows.")] = None,
     only: Annotated[str, typer.Option(help="Ids by comma, e.g. B1,B3; all where not given.")] = "",
-    checkpoint: Annotated[str, typer.Option(help="Model folder to predict with.")] = "",
+    checkpoint: Annotated[str, typer.Option(help="Model folder to predict with (brain_mri).")] = "",
     rounds: Annotated[int, typer.Option(min=7, help="The median is over so many.")] = 9,
 ) -> None:
     """Time our ways against others', side by side; see the performance goals for the ids."""
-    if study != "brain_mri":
-        raise ParameterError(f"unknown study {study!r}: there is brain_mri")
-    ids = chosen_ids(only, IDS)
+    if study not in IDS:
+        raise ParameterError(f"unknown study {study!r}: there is {', '.join(IDS)}")
+    ids = chosen_ids(only, IDS[study])
     restart_tuned(sys.argv[1:])
-    typer.echo(table_text(bench_brain_mri(ids, checkpoint, rounds, json)))
+    typer.echo(table_text(bench_study(study, ids, checkpoint, rounds, json)))
 
 
 def restart_tuned(arguments: Sequence[str]) -> None:
@@ -52,20 +57,22 @@ def chosen_ids(text: str, known: Collection[str]) -> list[str]:
     return wanted
 
 
-def bench_brain_mri(ids: Sequence[str], checkpoint: str, rounds: int, file: Path | None) -> dict[str, Any]:
+def bench_study(
+    study: str, ids: Sequence[str], checkpoint: str, rounds: int, file: Path | None
+) -> dict[str, Any]:
     """Measure, write the record to ``file`` if there is one, and return it."""
-    from mtl.studies.brain_mri.benchmarks import rows
     from mtl.studies.provenance import git_commit, hardware
     from mtl.timing import machine_limits
 
     say = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
+    benchmarks = importlib.import_module(f"mtl.studies.{study}.benchmarks")
     record = {
-        "study": "brain_mri",
+        "study": study,
         "hardware": hardware(),
         "limits": machine_limits(),
         "git_commit": git_commit(),
         "rounds": rounds,
-        "rows": rows(ids, checkpoint, rounds, KEEP_MEMORY, say),
+        "rows": benchmarks.rows(ids, checkpoint, rounds, KEEP_MEMORY, say),
     }
     if file is not None:
         write_json(file, record)
@@ -78,7 +85,8 @@ def table_text(record: Mapping[str, Any]) -> str:
     for row in record["rows"]:
         lines.append(f"{row['id']}  {row['workload']}  against  {row['peer']}")
         if row["ratio"] is None:
-            lines.append(f"    no number: {row['difference']}")
+            # How a cost grows, or what memory it takes: a figure, but no ratio of two times.
+            lines.append(f"    {'' if row['correct'] else 'no number: '}{row['difference']}")
             continue
         goal = f" (goal {row['goal']:.2f})" if row["goal"] else ""
         times = f"{1000 * row['peer_s']:.1f} ms / {1000 * row['ours_s']:.1f} ms"

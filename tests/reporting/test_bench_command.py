@@ -8,6 +8,7 @@ ROW = {
     "id": "B3", "workload": "step", "peer": "two networks", "peer_s": 4.0, "ours_s": 2.0, "peer_gflop": 600.0,
     "ours_gflop": 500.0, "ratio": 2.0, "goal": 1.7, "correct": True, "difference": "equal", "control": 1.01,
 }  # fmt: skip
+NO_TIMES = dict.fromkeys(("peer_s", "ours_s", "ratio", "control"))
 LIMITS = {"product_gflop_per_s": 260.0, "bfloat16_product_gflop_per_s": 500.0}
 
 
@@ -19,6 +20,11 @@ def test_times_rates_and_what_the_machine_could_do():
 
 
 def test_a_row_that_failed_its_gate_has_no_number():
-    failed = ROW | dict.fromkeys(("peer_s", "ours_s", "ratio", "control")) | {"difference": "masks differ"}
+    failed = ROW | NO_TIMES | {"correct": False, "difference": "masks differ"}
     text = table_text({"rows": [failed], "limits": LIMITS})
     assert "no number: masks differ" in text and "x (goal" not in text
+
+
+def test_a_row_of_how_a_cost_grows_has_its_figure_and_no_ratio():
+    text = table_text({"rows": [ROW | NO_TIMES | {"difference": "exponent 0.05"}], "limits": LIMITS})
+    assert "    exponent 0.05" in text and "no number" not in text

@@ -1,0 +1,76 @@
+"""All benchmarks of the study, as ``mtl bench em`` runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from mtl.errors import ParameterError
+from mtl.studies.em import inference_benchmarks
+from mtl.studies.em.decoding_benchmarks import decoding_cases, decoding_exponent
+from mtl.studies.em.target_benchmarks import target_cases, target_exponents
+from mtl.studies.em.training_benchmarks import discriminative_cases, memory_row, scaling_rows, two_mode_cases
+from mtl.timing import Case, measure
+
+IDS = ("E1", "E2", "E3", "E4", "E5", "E6", "E7")
+
+
+def rows(
+    ids: Collection[str],
+    checkpoint: str,
+    rounds: int,
+    allocator: Mapping[str, str],
+    say: Callable[[str], None],
+) -> list[dict[str, Any]]:
+    """Measured rows (see ``mtl.timing``) of the benchmarks in ``ids``, and rows of how costs grow.
+
+    Args:
+        checkpoint: must be empty: the workloads bring their own weights.
+        allocator: not used; both sides run with the settings of the process.
+        say: is told what is being done.
+
+    Raises:
+        ParameterError: a checkpoint is given.
+    """
+    if checkpoint:
+        raise ParameterError("--checkpoint: the benchmarks of em bring their own weights; leave it out")
+    found: list[dict[str, Any]] = []
+    for name in sorted(ids):
+        say(f"{name} ...")
+        cases = _cases(name)
+        found += measure(cases, rounds, on_round=lambda done, total: say(f"round {done} of {total}"))
+        say(f"{name}: how the cost grows ...")
+        found += _growth(name)
+    return found
+
+
+def _cases(name: str) -> list[Case]:
+    if name in ("E1", "E2"):
+        return [case for case in target_cases() if case.id == name]
+    if name in inference_benchmarks.IDS:
+        return inference_benchmarks.inference_cases([name])
+    return {"E3": discriminative_cases, "E5": two_mode_cases, "E6": decoding_cases}[name]()
+
+
+def _growth(name: str) -> list[dict[str, Any]]:
+    if name in inference_benchmarks.IDS:
+        return inference_benchmarks.scaling_rows([name])
+    if name == "E1":
+        return [_exponent_row(name, what, value) for what, value in target_exponents().items()]
+    if name == "E3":
+        return [memory_row(), *scaling_rows()]
+    if name == "E6":
+        return [_exponent_row(name, "voxels", decoding_exponent())]
+    return []
+
+
+def _exponent_row(name: str, what: str, exponent: float) -> dict[str, Any]:
+    return {
+        "id": name,
+        "workload": f"how time grows with {what}",
+        "peer": "itself",
+        **dict.fromkeys(("peer_s", "ours_s", "ratio", "goal", "control")),
+        "exponent": exponent,
+        "correct": True,
+        "difference": f"exponent {exponent:.2f}",
+    }
