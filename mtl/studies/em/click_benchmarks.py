@@ -19,8 +19,7 @@ from mtl.inference.em.clicks_to_mask import clicks_to_mask, connected_part, pred
 from mtl.models.em import EMModel
 from mtl.models.prompts import PointPrompts
 from mtl.models.target_head import TargetHead
-from mtl.studies.em.scaling import exponent
-from mtl.timing import MIN_ROUNDS, Case, timed
+from mtl.timing import MIN_ROUNDS, Case, fitted_exponent, timed
 
 SMALL, LARGE = (16, 64, 64), (32, 128, 128)
 TOLERANCE = 1e-5
@@ -239,6 +238,6 @@ def _row(
         "difference": f"{said} ms at {', '.join(map(str, sizes))} {unit}",
         "sizes": list(sizes),
         "ours_series_s": list(seconds),
-        "exponent": exponent(sizes, seconds),
+        "exponent": fitted_exponent(sizes, seconds),
         "exponent_goal": goal,
     }

@@ -53,7 +53,7 @@ def click_runs(study: EMStudy, arm: str, automatic: np.ndarray) -> pd.DataFrame:
         tables.append(
             click_table(
                 scene.labels,
-                scene.answer,
+                scene.session.answer,
                 scene.user,
                 automatic=scene.automatic,
                 objects=[scene.number],
@@ -75,12 +75,6 @@ class _Scene:
     automatic: np.ndarray
     session: ClickSession
     user: SimulatedUser
-
-    def answer(self, points: np.ndarray, signs: np.ndarray) -> np.ndarray:
-        """All clicks so far to a mask, as the simulated user wants it."""
-        if len(points) == 1:
-            self.session.clear()
-        return np.array(self.session.add(points[-1].tolist(), bool(signs[-1])))
 
 
 def _scenes(study: EMStudy, arm: str, ids: Sequence[int], automatic: np.ndarray) -> Iterator[_Scene]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from sklearn.cluster import HDBSCAN
 from mtl.evaluation.em import adapted_rand_error
 from mtl.inference.em.decoding import decode_embeddings
 from mtl.studies.em.made_embeddings import cells, made_embeddings
-from mtl.timing import MIN_ROUNDS, Case, timed
+from mtl.timing import MIN_ROUNDS, Case, scaling_exponent
 
 SHAPE, N_OBJECTS, SPACING = (32, 128, 128), 50, (24.0, 6.0, 6.0)
 SAMPLE = 25  # HDBSCAN sees one voxel in so many
@@ -77,11 +76,7 @@ def decoding_exponent(rounds: int = MIN_ROUNDS, depths: Sequence[int] = SCALED_D
     """Exponent of our time in the number of voxels, fitted over volumes of growing depth, 50 objects each."""
     works = [made_workload((depth, *SHAPE[1:])) for depth in depths]
     calls = [_ours(work, 1.5) for work in works]
-    for call in calls:
-        call()
-    seconds = [[timed(call) for call in calls] for _ in range(rounds)]
-    medians = [statistics.median(column) for column in zip(*seconds, strict=True)]
-    return float(np.polyfit(np.log([work.truth.size for work in works]), np.log(medians), 1)[0])
+    return scaling_exponent([work.truth.size for work in works], calls, rounds)
 
 
 def soft_mean_shift(

@@ -131,7 +131,7 @@ class EMObjective:
         with torch.no_grad():
             for _ in range(corrections):
                 logits = model.target(features, embedding, prompts, mask)
-                mask = logits.sigmoid()
+                mask = (logits > 0).to(logits.dtype)  # what a click session shows the head
                 prompts = joined(prompts, corrective_click(logits[:, 0] > 0, wanted, known))
         return model.target(features, embedding, prompts, mask)
 

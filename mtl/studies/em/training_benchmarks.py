@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from statistics import median
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
@@ -23,7 +21,7 @@ from mtl.studies.em.discriminative_peers import (
     loss_over_instances,
 )
 from mtl.studies.em.objective import EMObjective, prompts_of, task_weights, valid_units
-from mtl.timing import Case, timed
+from mtl.timing import Case, scaling_exponent
 
 Batch = dict[str, Any]
 
@@ -141,21 +139,12 @@ def scaling_rows(
         embedding, weight = torch.randn(1, 16, *shape), torch.rand(1, *shape)
         return forward_backward(fused_loss, embedding, random_instances(shape, count)[None], weight)
 
-    in_instances = _exponent(counts, [step(16, count) for count in counts], rounds)
-    in_voxels = _exponent(depths, [step(depth, 50) for depth in depths], rounds)
+    in_instances = scaling_exponent(counts, [step(16, count) for count in counts], rounds)
+    in_voxels = scaling_exponent(depths, [step(depth, 50) for depth in depths], rounds)
     return [
         _scaling_row("instances, K = 10 to 200 at 16x128x128", in_instances, 0.05),
         _scaling_row("voxels, 8 to 32 planes of 128x128, K=50", in_voxels, 1.0),
     ]
-
-
-def _exponent(sizes: Sequence[int], steps: Sequence[Callable[[], Any]], rounds: int) -> float:
-    """Slope of log time over log size, by least squares; the sizes take turns."""
-    for step in steps:
-        step()
-    seconds = [[timed(step) for step in steps] for _ in range(rounds)]
-    medians = [median(column) for column in zip(*seconds, strict=True)]
-    return float(np.polyfit(np.log(sizes), np.log(medians), deg=1)[0])
 
 
 def _scaling_row(what: str, exponent: float, goal: float) -> dict[str, Any]:

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from mtl.inference.em.blending import AxisTiles
 from mtl.inference.em.sliding_window import sliding_window
-from mtl.studies.em.scaling import exponent
-from mtl.timing import Case
+from mtl.timing import Case, fitted_exponent
 
 CHANNELS = 24
 PATCH = (16, 64, 64)
@@ -94,7 +93,7 @@ def memory_row(depths: Sequence[int] = (64, 128, 256, 512), side: int = 96) -> d
         each side. Ours streams to disk; the peer is MONAI's window on a tensor in memory.
     """
     mib = {name: [_peak_in_process(name, depth, side) for depth in depths] for name in SIDES}
-    slopes = {name: exponent(depths, values) for name, values in mib.items()}
+    slopes = {name: fitted_exponent(depths, values) for name, values in mib.items()}
     said = ", ".join(
         f"{ours:.0f} / {peer:.0f}" for ours, peer in zip(mib["ours"], mib["memory"], strict=True)
     )

@@ -7,11 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mtl.errors import ParameterError
 from mtl.studies.em import window_benchmarks
 from mtl.studies.em.click_benchmarks import click_cases, click_rows, gate, workload
 from mtl.studies.em.inference_benchmarks import inference_cases, scaling_rows
-from mtl.studies.em.scaling import exponent
 from mtl.studies.em.window_benchmarks import identity_gate, memory_row, window_cases
 from mtl.timing import measure
 
@@ -62,16 +60,6 @@ def test_memory_of_the_window_does_not_grow_with_depth() -> None:
     row = memory_row(depths=(64, 128, 256), side=64)
     assert row["exponent"] < row["peer_exponent"] / 2
     assert len(row["ours_mib"]) == len(row["peer_mib"]) == 3
-
-
-def test_exponent_of_known_laws() -> None:
-    sizes = [10, 20, 40, 80]
-    assert exponent(sizes, [3 * size**1.5 for size in sizes]) == pytest.approx(1.5)
-    assert exponent(sizes, [7.0] * 4) == pytest.approx(0.0, abs=1e-12)
-    with pytest.raises(ParameterError, match="at least 3"):
-        exponent([1, 2], [1, 2])
-    with pytest.raises(ParameterError, match="above 0"):
-        exponent([1, 2, 3], [1, 0, 2])
 
 
 def test_only_the_rows_asked_for() -> None:
