@@ -119,11 +119,14 @@ def _counted(n: int, unit: str) -> str:
 
 
 def _digits_for_interval(value: float, low: float | None, high: float | None) -> int:
-    """Two decimals, or as many as keep the ends of the interval apart."""
+    """Two decimals, or as many as keep the ends apart, and an end that is not 0 from reading as 0."""
     if low is None or high is None or high <= low:
         return 2 if abs(value) < 10 else 1
     fewest = 2 if abs(value) < 10 else 0
-    return int(min(6, max(fewest, math.ceil(-math.log10(high - low)) + 1)))
+    digits = int(min(6, max(fewest, math.ceil(-math.log10(high - low)) + 1)))
+    while digits < 4 and any(end and not round(end, digits) for end in (low, high)):
+        digits += 1
+    return digits
 
 
 def _number(value: int | float) -> str:

@@ -49,6 +49,7 @@ def forest_plot(
         axis.axvline(reference, color="#55606b", linestyle="--", linewidth=1.3, zorder=1.5)
         axis.text(reference, -0.75, f" {reference_label}", color="#55606b", fontsize=9, va="bottom")
     axis.set(xlabel=xlabel, ylim=(len(ticks) - 0.4, -0.7), xlim=limits)
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=6))
     axis.set_yticks([t[0] for t in ticks], [t[1] for t in ticks])
     for label, (_, _, heading) in zip(axis.get_yticklabels(), ticks, strict=True):
         label.set_fontweight("bold" if heading else "normal")

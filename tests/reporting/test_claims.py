@@ -137,3 +137,10 @@ def test_table_cells_source_and_alignment() -> None:
     assert styles == ["text-align:left", "text-align:right", "text-align:right", "text-align:right"]
     with pytest.raises(ValueError, match="source"):
         show_table(table, "")
+
+
+def test_an_end_beside_zero_does_not_read_as_zero():
+    assert (
+        format_figure({"value": -0.057, "low": -0.112, "high": -0.001}) == "-0.057 (95 % CI -0.112 to -0.001)"
+    )
+    assert format_figure({"value": 0.05, "low": 0.0, "high": 0.11}) == "0.05 (95 % CI 0.00 to 0.11)"
