@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import gcd
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -53,9 +54,9 @@ class SegResNetFeatures(nn.Module):
         self.level_channels = [features * 2**level for level in range(len(blocks_down))]
 
     @property
-    def image_weights(self) -> list[nn.Parameter]:
-        """Weights ``(out, in_channels, ...)`` of every layer that sees the image."""
-        return [self.network.convInit.conv.weight]
+    def image_layers(self) -> list[nn.Module]:
+        """The convolutions that see the image."""
+        return [self.network.convInit.conv]
 
     def forward(self, image: Tensor, residual: Residual | None = None) -> Tensor:
         """Features of the image's size; ``residual`` adds to every level on the way down."""
@@ -89,9 +90,9 @@ class Vista3DFeatures(nn.Module):
         self.network.up_layers_auto = nn.ModuleList()
 
     @property
-    def image_weights(self) -> list[nn.Parameter]:
-        """Weights ``(out, in_channels, ...)`` of every layer that sees the image."""
-        return [self.network.encoder.conv_init.weight]
+    def image_layers(self) -> list[nn.Module]:
+        """The convolutions that see the image."""
+        return [self.network.encoder.conv_init]
 
     def forward(self, image: Tensor) -> Tensor:
         """Features of the image's size."""
@@ -109,3 +110,11 @@ def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
     if not any(missing):
         return image
     return F.pad(image, [side for gap in reversed(missing) for side in (0, gap)], mode="replicate")
+
+
+def widen(convolution: nn.Module, channels: int, std: float = 1e-4) -> None:
+    """Let a convolution see ``channels`` more, whose weights are drawn quiet; those it had stay."""
+    weight = convolution.weight.detach()
+    more = torch.randn(len(weight), channels, *weight.shape[2:]) * std
+    convolution.weight = nn.Parameter(torch.cat([weight, more], dim=1))
+    convolution.in_channels += channels

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from mtl.errors import ParameterError
 from mtl.models.click_patches import ClickPatches
-from mtl.models.dense_features import BACKBONES
+from mtl.models.dense_features import BACKBONES, widen
 from mtl.models.local_layers import LocalHead
 from mtl.models.parts import PartitionedModel
 from mtl.models.prompts import (
@@ -95,9 +95,8 @@ class EMModel(PartitionedModel, PyTorchModelHubMixin):
             delta_d,
         )
         self.spacing, self.intensity = spacing, intensity
-        channels = in_channels + 2 * (injection == "input")
         sizes = {"blocks_down": blocks_down, "blocks_up": blocks_up} if backbone == "SegResNet" else {}
-        self.backbone = BACKBONES[backbone](spatial_dims, channels, features, **sizes)
+        self.backbone = BACKBONES[backbone](spatial_dims, in_channels, features, **sizes)
         self.semantic_head = LocalHead(features, features, n_classes, spatial_dims)
         self.instance_head = LocalHead(features, features, embedding_channels, spatial_dims)
         if geometry:
@@ -106,9 +105,9 @@ class EMModel(PartitionedModel, PyTorchModelHubMixin):
         offsets = ball_offsets(ball_radius, tuple(spacing or [1.0] * spatial_dims))
         self.register_buffer("offsets", offsets, persistent=False)
         # Last, so that all arms draw the same initial weights for what they have in common.
-        self._add_prompt_path(in_channels, features)
+        self._add_prompt_path(features)
 
-    def _add_prompt_path(self, in_channels: int, features: int) -> None:
+    def _add_prompt_path(self, features: int) -> None:
         if self.injection == "late":
             encoder = PointPromptEncoder(self.n_classes, features, self.spatial_dims)
             self._add_part("prompt_encoder", encoder)
@@ -122,9 +121,8 @@ class EMModel(PartitionedModel, PyTorchModelHubMixin):
             )
         elif self.injection == "input":
             # As quiet at first as the residual's convolution.
-            with torch.no_grad():
-                for weight in self.backbone.image_weights:
-                    weight[:, in_channels:].normal_(std=1e-4)
+            for layer in self.backbone.image_layers:
+                widen(layer, 2)
 
     def _add_part(self, name: str, module: nn.Module) -> None:
         self.add_module(name, module)

@@ -75,7 +75,7 @@ def compare_runs(first: Path, second: Path, *, n_resamples: int = 1000, seed: in
 
     Raises:
         MissingArtefactError: a folder is no run, or the runs have no stage with predictions in common.
-        ParameterError: the runs are of different studies.
+        ParameterError: the runs are of different studies, or of one that cannot be compared.
         ProtocolError: they were tested on different test sets; both hashes are named.
     """
     folders = (Path(first), Path(second))
@@ -85,6 +85,8 @@ def compare_runs(first: Path, second: Path, *, n_resamples: int = 1000, seed: in
     if studies[0] != studies[1]:
         raise ParameterError(f"{folders[0]} is a run of {studies[0]}, {folders[1]} of {studies[1]}")
     tables = _shared_predictions(folders)
+    if any("tumor_prob" not in rows for pair in tables.values() for rows in pair):
+        raise ParameterError(f"runs of {studies[0]} cannot be compared here yet; there is brain_mri")
     hashes = {
         f"{name} ({folder})": ", ".join(sorted({h for pair in tables.values() for h in pair[i]["test_hash"]}))
         for i, (name, folder) in enumerate(zip(names, folders, strict=True))

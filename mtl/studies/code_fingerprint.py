@@ -10,6 +10,8 @@ from mtl.files import sha256_of
 _PACKAGE = Path(__file__).resolve().parents[1]
 #: What one study is made of, no other study ever imports.
 _STUDIES = ("angiography", "brain_mri", "em", "histology")
+#: What a study's validation score, which picks checkpoints, is made of beside them.
+_SELECTS = {"em": ("inference/em", "evaluation/em")}
 _TRAINS = ("datasets", "targets", "models", "losses", "training", "studies")
 #: Modules of ``studies`` that only look at what was trained, or make parameters, which are told of anyway:
 #: a change of theirs makes no weights stale.
@@ -28,6 +30,18 @@ _SHOWS_ONLY = (
     "training_benchmarks.py",
     "parameter_file.py",
     "methods.py",
+    "clicks.py",
+    "segmentation.py",
+    "segmentation_scores.py",
+    "worst_objects.py",
+    "target_benchmarks.py",
+    "target_peers.py",
+    "peeling_peer.py",
+    "discriminative_peers.py",
+    "decoding_benchmarks.py",
+    "made_embeddings.py",
+    "click_benchmarks.py",
+    "window_benchmarks.py",
 )
 
 
@@ -38,7 +52,8 @@ def training_code_fingerprint(study: str) -> str:
     Modules and packages that carry another study's name are left out: its weights are no concern of theirs.
     """
     others = {name for name in _STUDIES if name != study}
-    files = (file.relative_to(_PACKAGE) for room in _TRAINS for file in (_PACKAGE / room).rglob("*.py"))
+    rooms = (*_TRAINS, *_SELECTS.get(study, ()))
+    files = (file.relative_to(_PACKAGE) for room in rooms for file in (_PACKAGE / room).rglob("*.py"))
     kept = [
         file
         for file in sorted(files)

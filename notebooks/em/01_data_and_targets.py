@@ -24,7 +24,7 @@ volume: str = "phantom"  # phantom, or a file or folder below data_root
 dims: int = 3  # 2: every plane is a sample of its own
 gap_planes: int = 4  # unused planes between two parts
 contact_membrane: int = 1  # voxels between touching objects that are learnt as background
-label_fraction: float = 1.0  # share of the objects that training sees
+label_fraction: float = 1.0  # chance of an object to be labelled
 min_object_voxels: int = 50  # smaller objects count neither as truth nor as found
 seed: int = 0  # of everything random
 
@@ -65,7 +65,12 @@ facts = {
     "background": float((labels == 0).mean()),
     "unknown": float((labels < 0).mean()),
 }
-show_table(pd.DataFrame([facts]), source="split.json", caption=f"Volume {study.volume.name}", index=False)
+show_table(
+    pd.DataFrame([facts]),
+    source="metrics.json#/data_and_targets",
+    caption=f"Volume {study.volume.name}",
+    index=False,
+)
 
 # %% [markdown]
 # Three cuts through the middle, in true proportions. A colour is an object; black lines are where ids change; grey is
@@ -121,7 +126,7 @@ show_table(
 
 # %%
 first = study.parameters.arms[0]
-samples = list(islice(study.loader(first, 0).batches(1), 4))
+samples = list(islice(study.loader(first).batches(1), 4))
 images = [b["image"][0, 0].numpy() for b in samples]
 crops = [b["labels"][0].numpy() for b in samples]
 modes = [str(b["mode"][0]) for b in samples]

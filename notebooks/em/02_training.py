@@ -45,8 +45,8 @@ parameters = read_parameters("em", globals())
 
 # %% [markdown]
 # ## Method
-# One pass of the backbone gives features $f$; the heads run on them twice, once as they are (*automatic*) and once with
-# what the clicks add (*proofread*). Each mode has its losses, and the balancer joins all of them to one backward pass:
+# The heads run on the backbone's features twice, once as they are (*automatic*) and once with what the clicks add
+# (*proofread*); where clicks do not pass through the backbone it runs only once. Each mode has its losses, and the balancer joins all of them to one backward pass:
 #
 # $$ L = \frac{1}{|M|} \sum_{m \in M} \left( \lambda_\mathrm{sem} L_\mathrm{sem}^m + \lambda_\mathrm{ins}
 # L_\mathrm{ins}^m + \lambda_\mathrm{geom} L_\mathrm{geom}^m \right), \qquad M = \{\text{automatic}, \text{proofread}\}. $$
@@ -72,7 +72,7 @@ study = EMStudy(parameters)
 arms = list(parameters.arms)
 sizes = [
     {"arm": arm, "weights": sum(p.numel() for p in study.untrained_model(arm).parameters())}
-    | study.settings(arm, 0).task_weights
+    | study.settings(arm).task_weights
     for arm in arms
 ]
 show_table(

@@ -54,14 +54,13 @@ parameters = read_parameters("em", globals())
 # %%
 import pandas as pd
 from mtl.evaluation.comparison import verdict
-from mtl.evaluation.statistics import Estimate
 from mtl.reporting.claims import claim, show_table
 from mtl.reporting.figures import show_figure, use_report_style
 from mtl.reporting.figures_em import planes
 from mtl.reporting.figures_results import forest_plot
 from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.em.segmentation import INTENSITY, segment_image, segment_with_network
-from mtl.studies.em.segmentation_scores import SHOWN, difference_of, object_planes, scores_of
+from mtl.studies.em.segmentation_scores import SHOWN, difference_of, negated, object_planes, scores_of
 from mtl.studies.em.study import EMStudy
 from mtl.studies.em.variants import AUTOMATIC_ONLY
 
@@ -144,7 +143,7 @@ first, cost = parameters.arms[0], None
 if AUTOMATIC_ONLY in judged:
     alone, both = found[chosen[AUTOMATIC_ONLY]].labels, found[chosen[first]].labels
     cost = difference_of(study, alone, both)["adapted_rand"]
-    better = Estimate(-cost.value, -cost.high, -cost.low, cost.n, cost.unit)
+    better = negated(cost)
     reading = verdict(better, parameters.rand_margin)
     row = {
         "both modes minus automatic only": cost,
@@ -178,13 +177,13 @@ show_figure(
 
 # %% [markdown]
 # ## Failure gallery
-# The largest true objects that the first arm cut into pieces or joined with others, worst first: the plane through the
-# middle of each.
+# The true objects that the first arm cut into pieces or joined with others most, worst first: of each, the plane that
+# holds most of it. Voxels that nobody annotated do not count.
 
 # %% tags=["optional-figure"]
-from mtl.studies.em.failures import worst_objects
+from mtl.studies.em.worst_objects import worst_objects
 
-worst = worst_objects(study, found[chosen[first]].labels, n=4)
+worst = worst_objects(study, found[chosen[first]], n=4)
 if worst.titles:
     show_figure(
         planes(worst.images, worst.labels, worst.titles, ncols=4),

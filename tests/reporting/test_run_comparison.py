@@ -102,3 +102,12 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path):
     (empty / "predictions" / "joint.parquet").unlink()
     with pytest.raises(MissingArtefactError, match="no predictions of the same stage"):
         compare_runs(first, empty)
+
+
+def test_a_study_without_slices_is_refused_by_name(tmp_path):
+    runs = [write_run(tmp_path / name, 0.2, study="em") for name in ("first", "second")]
+    for run in runs:
+        table = run / "predictions" / "joint.parquet"
+        pd.read_parquet(table).drop(columns="tumor_prob").to_parquet(table)
+    with pytest.raises(ParameterError, match="runs of em cannot be compared here yet"):
+        compare_runs(*runs)

@@ -1,4 +1,9 @@
-"""The simulated user at work on the test part: a click curve for every object and arm."""
+"""The simulated user at work on the test part: a click curve for every object and arm.
+
+Zero clicks and clicks are judged on the same footing: both masks end where the network's foreground ends.
+Where the data label no background, cells touch: the network learnt a line of ``contact_membrane`` voxels
+between them, and both masks get it back.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +12,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from skimage.segmentation import expand_labels
 
 from mtl.datasets.em import UNKNOWN
 from mtl.evaluation.em.click_curves import best_overlapping, choose_objects, click_table
 from mtl.evaluation.em.simulated_user import SimulatedUser
 from mtl.evaluation.segmentation import dice
 from mtl.inference.em.click_session import ClickSession
+from mtl.studies.em.segmentation import Segmentation
 from mtl.studies.em.study import EMStudy
 
 Window = tuple[slice, ...]
@@ -42,18 +49,18 @@ def window_around(mask: np.ndarray, study: EMStudy) -> Window:
     )
 
 
-def click_runs(study: EMStudy, arm: str, automatic: np.ndarray) -> pd.DataFrame:
+def click_runs(study: EMStudy, arm: str, automatic: Segmentation) -> pd.DataFrame:
     """Click curves of an arm's network; see ``click_table``, with columns ``arm`` and ``test_hash``.
 
     Args:
-        automatic: instances of the arm's automatic mode, ``(*sp)`` of the test part.
+        automatic: what the arm's network finds by itself.
     """
     p, tables = study.parameters, []
     for scene in _scenes(study, arm, chosen_objects(study), automatic):
         tables.append(
             click_table(
                 scene.labels,
-                scene.session.answer,
+                scene.answer,
                 scene.user,
                 automatic=scene.automatic,
                 objects=[scene.number],
@@ -62,7 +69,7 @@ def click_runs(study: EMStudy, arm: str, automatic: np.ndarray) -> pd.DataFrame:
                 ignore_index=UNKNOWN,
             )
         )
-    return pd.concat(tables, ignore_index=True).assign(arm=arm, test_hash=study.split.test_hash)
+    return pd.concat(tables, ignore_index=True).assign(arm=arm, test_hash=study.test_hash)
 
 
 @dataclass
@@ -75,18 +82,38 @@ class _Scene:
     automatic: np.ndarray
     session: ClickSession
     user: SimulatedUser
+    margin: int
+
+    def answer(self, points: np.ndarray, signs: np.ndarray) -> np.ndarray:
+        """All clicks so far to a mask."""
+        return _grown(self.session.answer(points, signs), self.margin) > 0
 
 
-def _scenes(study: EMStudy, arm: str, ids: Sequence[int], automatic: np.ndarray) -> Iterator[_Scene]:
+def _scenes(study: EMStudy, arm: str, ids: Sequence[int], automatic: Segmentation) -> Iterator[_Scene]:
     p, test, labels = study.parameters, study.parts["test"], study.test_labels
+    margin = 0 if labels_background(study) else p.contact_membrane
+    found = np.where(automatic.foreground, automatic.labels, 0)
     model = study.model(arm).to(study.fabric.device)
     user = SimulatedUser(test.spacing[-p.dims :], p.click_jitter, p.seed)
     for number in ids:
         window = window_around(labels == number, study)
         image = test.read(window)[0]
         shape = image.shape[-p.dims :]
-        fields = (field.reshape(shape) for field in (image, labels[window], automatic[window]))
-        yield _Scene(number, *fields, ClickSession(model, image.reshape(shape)), user)
+        seen, truth, alone = (field.reshape(shape) for field in (image, labels[window], found[window]))
+        yield _Scene(number, seen, truth, _grown(alone, margin), ClickSession(model, seen), user, margin)
+
+
+def labels_background(study: EMStudy, least: float = 0.01) -> bool:
+    """Whether the training part labels background: more than single voxels of what is known there."""
+    train = study.parts["train"]
+    labels = train.read_labels(train.box)
+    known = labels != UNKNOWN
+    return bool((labels[known] == 0).mean() > least)
+
+
+def _grown(labels: np.ndarray, width: int) -> np.ndarray:
+    """Objects wider by ``width`` voxels where that is free."""
+    return expand_labels(labels.astype(np.int32), width) if width else labels
 
 
 @dataclass
@@ -98,7 +125,7 @@ class Replay:
     titles: list[str] = field(default_factory=list)
 
 
-def replayed(study: EMStudy, arm: str, ids: Sequence[int], automatic: np.ndarray, n_clicks: int) -> Replay:
+def replayed(study: EMStudy, arm: str, ids: Sequence[int], automatic: Segmentation, n_clicks: int) -> Replay:
     """Objects clicked once more: the mask before any click and after each of ``n_clicks``."""
     shown = Replay()
     for scene in _scenes(study, arm, ids, automatic):
@@ -106,12 +133,14 @@ def replayed(study: EMStudy, arm: str, ids: Sequence[int], automatic: np.ndarray
         masks, clicks = [best_overlapping(scene.automatic, truth, known)], []
         while len(clicks) < n_clicks and (click := scene.user.next_click(truth, masks[-1], clicks, known)):
             clicks.append(click)
-            masks.append(np.array(scene.session.add(click.point, click.positive)))
+            masks.append(
+                scene.answer(np.array([c.point for c in clicks]), np.array([c.positive for c in clicks]))
+            )
         masks += [masks[-1]] * (n_clicks + 1 - len(masks))
         plane = int(truth.sum(axis=(1, 2)).argmax()) if truth.ndim == 3 else ...
         for k, mask in enumerate(masks):
             shown.images.append(scene.image[plane])
-            shown.labels.append(right_and_wrong(mask, truth)[plane])
+            shown.labels.append(right_and_wrong(mask & known, truth)[plane])
             shown.titles.append(f"object {scene.number}, {k} clicks: {dice(mask[known], truth[known]):.2f}")
     return shown
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
@@ -9,11 +10,11 @@ from typing import Any
 
 from mtl.datasets.em import CropDataset, EMVolume, ZSplit, collate, open_volume, z_split
 from mtl.datasets.phantoms.em import em_phantom
-from mtl.errors import ProtocolError
+from mtl.errors import ParameterError, ProtocolError
 from mtl.files import read_json, write_json
 from mtl.losses.em import EMLoss
 from mtl.studies.em.objective import valid_units
-from mtl.studies.em.parameters import EMParameters
+from mtl.studies.em.parameters import EMParameters, VariantParameters
 from mtl.studies.parameters import project_path
 from mtl.studies.run_directory import RunDirectory
 from mtl.targets.em import em_targets
@@ -22,12 +23,21 @@ from mtl.training.sampling import EpochLoader, ShuffledSampler
 
 
 def open_run_volume(parameters: EMParameters) -> EMVolume:
-    """The phantom, or the volume that the parameters name. Raises ``DataError``."""
+    """The phantom, or the volume that the parameters name.
+
+    Raises:
+        DataError: see ``open_volume``.
+        ParameterError: ``dims`` does not fit the volume.
+    """
     p = parameters
     if p.volume != "phantom":
         root = project_path(p.data_root)
         labels = root / p.labels if p.labels else None
-        return open_volume(root / p.volume, spacing=p.given_spacing, labels=labels)
+        volume = open_volume(root / p.volume, spacing=p.given_spacing, labels=labels)
+        if volume.planar != (p.dims == 2):
+            kind, dims = ("a stack of separate planes", 2) if volume.planar else ("a volume", 3)
+            raise ParameterError(f"parameter 'dims': {volume.name!r} is {kind}; dims={dims} is expected")
+        return volume
     z, y, x = (float(value) for value in p.phantom_spacing.split(","))
     return em_phantom(
         (p.phantom_planes, p.phantom_side, p.phantom_side),
@@ -39,8 +49,8 @@ def open_run_volume(parameters: EMParameters) -> EMVolume:
     )
 
 
-def open_split(parameters: EMParameters, volume: EMVolume, run: RunDirectory) -> ZSplit:
-    """The split that the parameters describe; frozen in the run directory.
+def open_split(parameters: EMParameters, volume: EMVolume, run: RunDirectory, data: str) -> ZSplit:
+    """The split that the parameters describe; frozen in the run directory with ``data``, the data's hash.
 
     Raises:
         ParameterError: fractions and gaps leave no plane to train on.
@@ -49,17 +59,18 @@ def open_split(parameters: EMParameters, volume: EMVolume, run: RunDirectory) ->
     p, depth = parameters, volume.shape[0]
     planes = [max(1, round(share * depth)) for share in (p.validation_fraction, p.test_fraction)]
     split = z_split(volume, *planes, gap=p.gap_planes)
-    if run.split.exists() and read_json(run.split)["hash"] != split.hash:
+    frozen = asdict(split) | {"hash": split.hash, "test_hash": split.test_hash, "data": data}
+    if run.split.exists() and read_json(run.split) != json.loads(json.dumps(frozen)):
         raise ProtocolError(
             f"{run.split} was frozen with another volume, fractions or gap: choose another name with the "
             "parameter 'run', or throw this run's results away with --force"
         )
-    write_json(run.split, asdict(split) | {"hash": split.hash, "test_hash": split.test_hash})
+    write_json(run.split, frozen)
     return split
 
 
 def training_loader(
-    parameters: EMParameters, volume: EMVolume, loss: EMLoss, tasks: Sequence[str], seed: int
+    parameters: VariantParameters, volume: EMVolume, loss: EMLoss, tasks: Sequence[str], seed: int
 ) -> EpochLoader:
     """Random crops of ``volume`` with targets and clicks, in batches that say what ``tasks`` can learn."""
     p = parameters
@@ -78,6 +89,7 @@ def training_loader(
         augment=p.augment,
         contact_membrane=p.contact_membrane,
         label_fraction=p.label_fraction,
+        label_seed=p.seed,
         split_components=p.split_components,
         num_pos_points=p.num_pos_points,
         num_neg_points=p.num_neg_points,

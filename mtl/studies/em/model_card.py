@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from mtl.datasets.em import EMVolume
-from mtl.studies.em.parameters import EMParameters
+from mtl.studies.em.parameters import VariantParameters
 from mtl.studies.em.variants import DESCRIPTIONS
 
 
-def model_card(variant: str, parameters: EMParameters, volume: EMVolume) -> str:
+def model_card(variant: str, parameters: VariantParameters, volume: EMVolume) -> str:
     """Markdown: what the network is for, what it learnt from, what it was not tried on."""
     p = parameters
     spacing = " x ".join(f"{step:g}" for step in volume.spacing)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Iterable
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -45,12 +46,11 @@ class EMParameters(StudyParameters):
     augment: bool = Field(True, description="flips, quarter turns and intensity changes")
     split_components: bool = Field(True, description="parts of an object that a crop cuts get their own ids")
     contact_membrane: int = Field(1, ge=0, description="voxels between touching objects learnt as background")
-    label_fraction: float = Field(1.0, gt=0, le=1, description="share of the objects that training sees")
+    label_fraction: float = Field(1.0, gt=0, le=1, description="chance of an object to be labelled")
     # network
     features: int = Field(12, ge=2, description="channels at full resolution")
     levels: int = Field(3, ge=1, le=6, description="resolutions of the backbone")
     embedding_channels: int = Field(8, ge=2, description="channels of the instance embedding")
-    injection: Injection = Field("late", description="how clicks reach the network")
     # losses
     weight_semantic: float = Field(1.0, ge=0, description="of the semantic loss; 0 leaves it out")
     weight_instance: float = Field(1.0, ge=0, description="of the embedding loss; 0 leaves it out")
@@ -78,7 +78,6 @@ class EMParameters(StudyParameters):
     # training
     variants: str = Field("late,embedding", description="click arms to train and compare, by comma")
     ablations: str = Field(f"{AUTOMATIC_ONLY},no_geometry", description="what the first arm goes without")
-    replicates: int = Field(1, ge=1, le=20, description="trainings of each variant, with seeds of their own")
     batch_size: int = Field(2, ge=1, description="crops per batch, over all ranks")
     accumulate: int = Field(1, ge=1, description="batches per optimiser step")
     crops_per_epoch: int = Field(64, ge=1, description="crops of an epoch")
@@ -96,7 +95,6 @@ class EMParameters(StudyParameters):
     window_side: int = Field(96, ge=8, description="pixels along a side that it sees at once")
     window_overlap: float = Field(0.25, ge=0, lt=1, description="of neighbouring windows")
     min_object_voxels: int = Field(50, ge=1, description="smaller ones are neither truth nor found")
-    n_blocks: int = Field(16, ge=4, description="blocks of the test part that intervals resample")
     n_bootstrap: int = Field(1000, ge=100, description="bootstrap resamples of every interval")
     click_objects: int = Field(30, ge=2, description="objects of the test part that are clicked")
     max_clicks: int = Field(10, ge=1, le=50, description="clicks of the simulated user per object")
@@ -143,7 +141,7 @@ class EMParameters(StudyParameters):
         return text
 
     @model_validator(mode="after")
-    def _check_together(self) -> EMParameters:
+    def _check_together(self) -> Self:
         _refuse_unknown("training_modes", self.modes, ("automatic", "proofread"))
         _refuse_unknown("variants", self.arms, ARMS)
         _refuse_unknown("ablations", self.ablated, ABLATIONS)
@@ -151,10 +149,25 @@ class EMParameters(StudyParameters):
             raise ValueError(f"volume={self.volume!r} needs data_root, the folder that it lies in")
         if self.weight_semantic == 0 or self.weight_instance == 0:
             raise ValueError("weight_semantic and weight_instance must be above 0: decoding needs both")
+        if self.weight_ce == 0 and self.weight_dice == 0:
+            raise ValueError("weight_ce and weight_dice are both 0: a clicked mask would have no loss")
+        if "target_head" in self.arms and self.point_sample_mode == "class":
+            raise ValueError("the arm target_head draws one object: point_sample_mode=class does not fit it")
+        if self.crops_per_epoch < self.probe_batches * self.batch_size:
+            raise ValueError(
+                f"crops_per_epoch={self.crops_per_epoch} is less than probe_batches={self.probe_batches} "
+                f"batches of batch_size={self.batch_size}"
+            )
         side = 2 ** (self.levels - 1)
         if any(length < side for length in self.crop):
             raise ValueError(f"crops of {self.crop} voxels are too small for levels={self.levels}")
         return self
+
+
+class VariantParameters(EMParameters):
+    """A run's parameters as one variant has them."""
+
+    injection: Injection = Field(description="how clicks reach the network")
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -171,7 +184,8 @@ def _spacing(text: str) -> tuple[float, float, float]:
     return z, y, x
 
 
-def _refuse_unknown(parameter: str, names: tuple[str, ...], known: object) -> None:
+def _refuse_unknown(parameter: str, names: tuple[str, ...], known: Iterable[str]) -> None:
     unknown = [name for name in names if name not in known]
-    if unknown or (not names and parameter != "ablations"):
-        raise ValueError(f"{parameter}: unknown {unknown}; by comma, there is {', '.join(known)}")
+    if unknown or not names:
+        wrong = f"unknown {', '.join(unknown)}" if unknown else "none is given"
+        raise ValueError(f"{parameter}: {wrong}; there is {', '.join(known)} (several by comma)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,13 @@ def scores_of(study: EMStudy, labels: np.ndarray) -> dict[str, Estimate]:
 def difference_of(study: EMStudy, first: np.ndarray, second: np.ndarray) -> dict[str, Estimate]:
     """Every instance metric of ``second`` minus that of ``first``, paired by block."""
     return compare_segmentations(first, second, study.test_labels, **_settings(study))
+
+
+def negated(estimate: Estimate) -> Estimate:
+    """The same difference the other way round: of an error, above 0 is then better."""
+    low, high = (None if end is None else -end for end in (estimate.high, estimate.low))
+    value = None if estimate.value is None else -estimate.value
+    return replace(estimate, value=value, low=low, high=high)
 
 
 def object_planes(

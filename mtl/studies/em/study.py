@@ -21,7 +21,7 @@ from mtl.studies.em.data import open_run_volume, open_split, training_loader
 from mtl.studies.em.log_keys import log_keys
 from mtl.studies.em.model_card import model_card
 from mtl.studies.em.objective import EMObjective, task_weights
-from mtl.studies.em.parameters import EMParameters
+from mtl.studies.em.parameters import EMParameters, VariantParameters
 from mtl.studies.em.validation import validation_scores
 from mtl.studies.em.variants import changes, trained_by
 from mtl.studies.provenance import record_provenance
@@ -52,9 +52,8 @@ WEIGHTS = (
 )
 #: Parameters that change where and how fast a variant trains, or what is made of it later, not its result.
 WITHOUT_EFFECT = {
-    "run", "output_root", "device", "workers", "data_root", "variants", "ablations", "replicates",
-    "window_overlap", "n_blocks", "n_bootstrap", "click_objects", "max_clicks", "click_jitter", "rand_margin",
-    "click_planes", "click_side",
+    "run", "output_root", "device", "workers", "data_root", "variants", "ablations", "n_bootstrap",
+    "click_objects", "max_clicks", "click_jitter", "rand_margin", "click_planes", "click_side",
 }  # fmt: skip
 
 
@@ -86,7 +85,7 @@ class EMStudy:
     @cached_property
     def split(self) -> ZSplit:
         """Which planes train, choose and test; frozen with the run."""
-        split = open_split(self.parameters, self.volume, self.run)
+        split = open_split(self.parameters, self.volume, self.run, self.data_fingerprint)
         record_provenance(self.parameters, self.data_fingerprint)
         return split
 
@@ -94,6 +93,11 @@ class EMStudy:
     def parts(self) -> dict[str, EMVolume]:
         """``train``, ``validation`` and ``test``: planes that no other part has."""
         return self.split.parts(self.volume)
+
+    @property
+    def test_hash(self) -> str:
+        """Of the test part's planes and of the data: results may be compared only where it is the same."""
+        return sha256_of(self.split.test_hash, self.data_fingerprint)
 
     @cached_property
     def test_labels(self) -> np.ndarray:
@@ -112,13 +116,15 @@ class EMStudy:
         """All variants that the parameters ask for: click arms, then ablations of the first of them."""
         return [*self.parameters.arms, *self.parameters.ablated]
 
-    def variant_parameters(self, variant: str) -> EMParameters:
+    def variant_parameters(self, variant: str) -> VariantParameters:
         """The run's parameters with what the variant changes. Raises ``ParameterError``."""
         p = self.parameters
         if variant not in self.training_order():
             known = ", ".join(self.training_order())
             raise ParameterError(f"unknown variant {variant!r}: this run has {known}")
-        return EMParameters.from_values(p.model_dump() | changes(variant, p.arms[0]), f"variant {variant!r}")
+        return VariantParameters.from_values(
+            p.model_dump() | changes(variant, p.arms[0]), f"variant {variant!r}"
+        )
 
     def untrained_model(self, variant: str) -> EMModel:
         """The network of a variant, with random weights."""
@@ -137,15 +143,15 @@ class EMStudy:
 
     # ------------------------------------------------------------------ training
     def train(self, variant: str) -> list[StageResult]:
-        """Train a variant with every seed; trainings that are finished are taken from their folders.
+        """Train a variant, or take it from its folder if it is finished; a list of one result.
 
         Raises:
             ParameterError: unknown variant.
             TrainingError: see ``StageTrainer.fit``.
         """
-        return [self._trainer(variant, replicate).fit() for replicate in range(self.parameters.replicates)]
+        return [self._trainer(variant).fit()]
 
-    def settings(self, variant: str, replicate: int) -> Stage:
+    def settings(self, variant: str) -> Stage:
         """What trains in a variant, how fast and for how long."""
         p = self.variant_parameters(variant)
         weights = task_weights(self.loss(variant), p.modes, p.injection)
@@ -161,15 +167,15 @@ class EMStudy:
             clip=p.clip,
             accumulate=p.accumulate,
             selection="objects",
-            seed=self._seed(variant, replicate),
+            seed=self._seed(variant),
         )
 
-    def loader(self, variant: str, replicate: int) -> EpochLoader:
-        """The training crops of a variant: those of every other variant with the same seed."""
-        return self._loader(variant, self.variant_parameters(variant), self._seed("crops", replicate))
+    def loader(self, variant: str) -> EpochLoader:
+        """The training crops of a variant: the same for every variant."""
+        return self._loader(variant, self.variant_parameters(variant), self._seed("crops"))
 
     def _loader(self, variant: str, parameters: EMParameters, seed: int) -> EpochLoader:
-        tasks = self.settings(variant, 0).tasks
+        tasks = self.settings(variant).tasks
         return training_loader(parameters, self.parts["train"], self.loss(variant), tasks, seed)
 
     def loss(self, variant: str) -> EMLoss:
@@ -182,20 +188,19 @@ class EMStudy:
         """The losses of both modes, unweighted."""
         return EMObjective(self.loss(variant).to(self.fabric.device), self.variant_parameters(variant).modes)
 
-    def _trainer(self, variant: str, replicate: int) -> StageTrainer:
-        torch.manual_seed(self._seed("initial weights", replicate))
+    def _trainer(self, variant: str) -> StageTrainer:
+        torch.manual_seed(self._seed("initial weights"))
         objective, weights = self.objective(variant), self.loss(variant).weights
-        total = self.parameters.replicates
         return StageTrainer(
-            self.fabric, self.untrained_model(variant), objective, self.settings(variant, replicate),
-            self.loader(variant, replicate), partial(self.validate, variant=variant),
-            self.run.stage(replicate, variant),
-            context=self._context(variant, replicate),
+            self.fabric, self.untrained_model(variant), objective, self.settings(variant),
+            self.loader(variant), partial(self.validate, variant=variant),
+            self.run.stage(0, variant),
+            context=self._context(variant),
             card=model_card(variant, self.variant_parameters(variant), self.volume),
-            label=variant if total == 1 else f"{variant}, {replicate + 1} of {total}",
-            log_dir=self.run.tensorboard(replicate, variant),
+            label=variant,
+            log_dir=self.run.tensorboard(0, variant),
             name_losses=partial(log_keys, weights=weights),
-            make_probe=(lambda: self._probe(variant, objective)) if replicate == 0 else None,
+            make_probe=lambda: self._probe(variant, objective),
             probe_every=self.parameters.probe_every,
         )  # fmt: skip
 
@@ -204,35 +209,35 @@ class EMStudy:
         p = self.variant_parameters(variant)
         return validation_scores(model, self.parts["validation"], p, self.fabric.device, self.fabric.autocast)
 
-    def fingerprint(self, variant: str, replicate: int) -> str:
+    def fingerprint(self, variant: str) -> str:
         """Hash of all that a training depends on: code, data, split, parameters, seed."""
-        return self.settings(variant, replicate).fingerprint(*self._context(variant, replicate))
+        return self.settings(variant).fingerprint(*self._context(variant))
 
-    def _context(self, variant: str, replicate: int) -> tuple[str, ...]:
+    def _context(self, variant: str) -> tuple[str, ...]:
         relevant = self.variant_parameters(variant).model_dump(exclude=WITHOUT_EFFECT)
         code = training_code_fingerprint("em")
-        return code, self.data_fingerprint, self.split.hash, str(replicate), json.dumps(relevant)
+        return code, self.data_fingerprint, self.split.hash, json.dumps(relevant)
 
     def _probe(self, variant: str, objective: EMObjective) -> GradientProbe:
         """Fixed crops, drawn as training draws them but without augmentation."""
         p = self.variant_parameters(variant).model_copy(update={"augment": False, "workers": 0})
-        batches = self._loader(variant, p, self._seed("probe", 0)).batches(0)
+        batches = self._loader(variant, p, self._seed("probe")).batches(0)
         chosen = [self.fabric.to_device(batch) for batch in islice(batches, p.probe_batches)]
-        return GradientProbe(objective, chosen, self.settings(variant, 0).task_weights)
+        return GradientProbe(objective, chosen, self.settings(variant).task_weights)
 
-    def _seed(self, purpose: str, replicate: int) -> int:
-        return int(sha256_of(str(self.parameters.seed), purpose, str(replicate))[:12], 16)
+    def _seed(self, purpose: str) -> int:
+        return int(sha256_of(str(self.parameters.seed), purpose)[:12], 16)
 
     # ------------------------------------------------------------------ trained models
-    def model(self, variant: str, replicate: int = 0) -> EMModel:
+    def model(self, variant: str) -> EMModel:
         """Best checkpoint of a variant, if it was trained with this code, data and these parameters.
 
         Raises:
             MissingArtefactError: it was not; the message names the notebook to run.
         """
-        folder, notebook = self.run.stage(replicate, variant), trained_by(variant)
+        folder, notebook = self.run.stage(0, variant), trained_by(variant)
         self.run.require(folder / "stage.json", notebook)
-        if not is_finished(folder, self.fingerprint(variant, replicate)):
+        if not is_finished(folder, self.fingerprint(variant)):
             raise MissingArtefactError(
                 f"{folder} was trained with other parameters, data or code: run notebook {notebook} first"
             )

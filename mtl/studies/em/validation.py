@@ -9,8 +9,8 @@ import torch
 
 from mtl.datasets.em import EMVolume
 from mtl.evaluation.em import adapted_rand_error
-from mtl.inference.em.decoding import decode_embeddings
 from mtl.models.em import EMModel
+from mtl.studies.em.decodings import by_embedding
 from mtl.studies.em.parameters import EMParameters
 from mtl.studies.em.prediction import predict
 
@@ -24,15 +24,10 @@ def validation_scores(
 ) -> dict[str, float]:
     """``objects``: 1 - adapted Rand error of the instances that the network's own outputs give.
 
-    Decoded with the settings that the loss aims at (bandwidth ``delta_d``); what is tuned for the evaluation
-    is tuned later, once.
+    Decoded from the embedding with the settings that the loss aims at; what is tuned for the evaluation is
+    tuned later, once.
     """
     found = predict(model, volume, parameters, device, autocast)
-    instances = decode_embeddings(
-        found.embedding,
-        found.foreground > 0.5,
-        bandwidth=parameters.delta_d,
-        min_size=parameters.min_object_voxels,
-    )
-    truth = volume.read_labels(volume.box)
-    return {"objects": 1 - adapted_rand_error(instances, truth)}
+    smallest = parameters.min_object_voxels
+    instances = by_embedding(volume, found, threshold=0.5, bandwidth=parameters.delta_d, min_size=smallest)
+    return {"objects": 1 - adapted_rand_error(instances, volume.read_labels(volume.box))}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from mtl.errors import MissingArtefactError
 from mtl.studies.em.clicks import chosen_objects, click_runs, replayed, right_and_wrong, window_around
-from mtl.studies.em.failures import worst_objects
 from mtl.studies.em.segmentation import (
     INTENSITY,
+    Segmentation,
     automatic_instances,
     read_segmentation,
     segment_image,
@@ -17,6 +19,7 @@ from mtl.studies.em.segmentation import (
 )
 from mtl.studies.em.segmentation_scores import difference_of, object_planes, scores_of
 from mtl.studies.em.study import EMStudy
+from mtl.studies.em.worst_objects import worst_objects
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +47,14 @@ def test_what_was_found_is_read_back_and_only_for_this_test_part(trained_study, 
     assert np.array_equal(kept.labels, segmented["embedding"].labels)
     assert kept.settings == segmented["embedding"].settings
     other = EMStudy(trained_study.parameters)
-    other.__dict__["split"] = type(other.split)(**(vars(other.split) | {"test": (0, 3)}))
-    with pytest.raises(MissingArtefactError, match="is of another test part"):
+    other.__dict__["data_fingerprint"] = "of other data"
+    other.__dict__["split"] = trained_study.split
+    with pytest.raises(MissingArtefactError, match="was made from other data or another network"):
         read_segmentation(other, "late", "embedding")
+    with pytest.raises(MissingArtefactError, match="was made from other data or another network"):
+        read_segmentation(other, "no_network", INTENSITY)
     with pytest.raises(MissingArtefactError, match="run notebook 03_decoding_and_evaluation first"):
-        read_segmentation(trained_study, "input", "embedding")
+        read_segmentation(trained_study, "automatic_only", "embedding")
 
 
 def test_validation_chooses_the_method(trained_study, segmented):
@@ -78,7 +84,7 @@ def test_windows_hold_the_middle_of_their_object(trained_study):
 
 
 def test_click_tables_hold_the_chosen_objects(trained_study, segmented):
-    automatic = automatic_instances(trained_study, "late")[1].labels
+    automatic = automatic_instances(trained_study, "late")[1]
     table = click_runs(trained_study, "late", automatic)
     assert table["object"].tolist() == chosen_objects(trained_study)
     assert {"dice_0", "dice_1", "dice_2"} <= set(table) and set(table["arm"]) == {"late"}
@@ -89,7 +95,7 @@ def test_click_tables_hold_the_chosen_objects(trained_study, segmented):
 
 
 def test_failures_come_worst_first(trained_study, segmented):
-    worst = worst_objects(trained_study, segmented[INTENSITY].labels, n=3)
+    worst = worst_objects(trained_study, segmented[INTENSITY], n=3)
     scores = [float(title.rsplit(" ", 1)[1]) for title in worst.titles]
     assert scores == sorted(scores) and len(worst.images) == len(worst.labels) == len(scores)
 
@@ -99,3 +105,18 @@ def test_planes_and_marks(trained_study, segmented):
     assert len(images) == len(labels) == len(titles) == 2 and images[0].ndim == 2
     mask, truth = np.array([True, True, False, False]), np.array([True, False, True, False])
     assert right_and_wrong(mask, truth).tolist() == [1, 3, 2, 0]
+
+
+def test_zero_clicks_end_where_the_predicted_foreground_ends(trained_study, segmented):
+    """An automatic instance that fills the background would be charged for every membrane."""
+    made = automatic_instances(trained_study, "late")[1]
+    nowhere = replace(made, foreground=np.zeros_like(made.foreground))
+    assert (click_runs(trained_study, "late", nowhere)["dice_0"] == 0).all()
+
+
+def test_unknown_voxels_are_nobodys_fault(trained_study):
+    """An instance that is right wherever the truth is known has a Dice of one."""
+    truth = trained_study.test_labels
+    grown = np.where(truth < 0, 1, truth).astype(np.int32)
+    perfect = Segmentation(grown, np.ones(truth.shape, bool), {}, 0.0)
+    assert {title.rsplit(" ", 1)[1] for title in worst_objects(trained_study, perfect).titles} == {"1.00"}

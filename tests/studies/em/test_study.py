@@ -13,10 +13,10 @@ from mtl.studies.em.study import EMStudy
 def test_a_trained_variant_is_found_again_and_has_learnt(trained_study):
     again = EMStudy(trained_study.parameters)
     first = trained_study.train("late")[0]  # finished: from its folder
-    torch.manual_seed(again._seed("initial weights", 0))
+    torch.manual_seed(again._seed("initial weights"))
     start = again.untrained_model("late").state_dict()
     trained = again.model("late").state_dict()
-    assert first.steps == 2
+    assert first.steps == 3
     assert any(not torch.equal(start[name], weights) for name, weights in trained.items())
 
 
@@ -30,13 +30,13 @@ def test_log_keys_are_those_of_the_description(trained_study):
 
 
 def test_the_automatic_ablation_has_no_proofread_task(trained_study):
-    assert {task.split("/")[0] for task in trained_study.settings("automatic_only", 0).tasks} == {"automatic"}
-    assert sum(trained_study.settings("automatic_only", 0).task_weights.values()) == pytest.approx(3.0)
-    assert sum(trained_study.settings("late", 0).task_weights.values()) == pytest.approx(3.0)
+    assert {task.split("/")[0] for task in trained_study.settings("automatic_only").tasks} == {"automatic"}
+    assert sum(trained_study.settings("automatic_only").task_weights.values()) == pytest.approx(3.0)
+    assert sum(trained_study.settings("late").task_weights.values()) == pytest.approx(3.0)
 
 
 def test_variants_see_the_same_crops(trained_study):
-    one, other = (next(iter(trained_study.loader(name, 0).batches(1))) for name in ("late", "automatic_only"))
+    one, other = (next(iter(trained_study.loader(name).batches(1))) for name in ("late", "automatic_only"))
     assert one["id"] == other["id"] and torch.equal(one["image"], other["image"])
 
 
@@ -48,10 +48,29 @@ def test_parts_are_apart_and_frozen(trained_study):
         _ = EMStudy(moved).split
 
 
+def test_other_data_is_another_test_set(trained_study):
+    other = EMStudy(trained_study.parameters.model_copy(update={"data_seed": 7}))
+    with pytest.raises(ProtocolError, match="frozen with another volume"):
+        _ = other.split
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(("volume", "dims"), [("isbi2012_em", 3), ("gala_fibsem", 2)])
+def test_dimensions_that_do_not_fit_the_volume_are_refused(
+    data_root, tmp_path, tiny_parameters, volume, dims
+):
+    parameters = tiny_parameters(tmp_path, data_root=str(data_root), volume=volume, dims=dims)
+    with pytest.raises(ParameterError, match="parameter 'dims'"):
+        _ = EMStudy(parameters).volume
+
+
 def test_a_changed_parameter_makes_the_checkpoint_stale(trained_study):
     changed = EMStudy(trained_study.parameters.model_copy(update={"delta_v": 0.4}))
     with pytest.raises(MissingArtefactError, match="run notebook 02_training first"):
         changed.model("late")
+    overlapping = EMStudy(trained_study.parameters.model_copy(update={"window_overlap": 0.5}))
+    with pytest.raises(MissingArtefactError, match="run notebook 02_training first"):
+        overlapping.model("late")  # the score that picked the checkpoint depends on it
     shown_only = EMStudy(trained_study.parameters.model_copy(update={"max_clicks": 3}))
     assert shown_only.model("late") is not None
 
@@ -66,7 +85,11 @@ def test_an_unknown_variant_is_named(tmp_path, tiny_parameters):
     [
         ({"variants": "late,loud"}, "variants: unknown"),
         ({"ablations": "no_luck"}, "ablations: unknown"),
-        ({"training_modes": ""}, "training_modes: unknown"),
+        ({"training_modes": ""}, "training_modes: none is given"),
+        ({"ablations": ""}, "ablations: none is given"),
+        ({"variants": "target_head", "point_sample_mode": "class"}, "point_sample_mode=class does not fit"),
+        ({"crops_per_epoch": 4}, "crops_per_epoch=4 is less than probe_batches=4"),
+        ({"weight_ce": 0, "weight_dice": 0}, "weight_ce and weight_dice are both 0"),
         ({"spacing": "8,8"}, "three numbers are expected"),
         ({"volume": "somewhere"}, "needs data_root"),
         ({"crop_side": 8, "levels": 5}, "too small for levels=5"),

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mtl.evaluation.em.click_curves import best_overlapping, choose_objects
+from mtl.datasets.em import UNKNOWN
+from mtl.evaluation.em.click_curves import best_overlapping
 from mtl.evaluation.segmentation import dice
 from mtl.studies.em.clicks import right_and_wrong, window_around
+from mtl.studies.em.segmentation import Segmentation
 from mtl.studies.em.study import EMStudy
 
 
@@ -21,20 +23,25 @@ class Failures:
     titles: list[str] = field(default_factory=list)
 
 
-def worst_objects(study: EMStudy, found: np.ndarray, n: int = 4) -> Failures:
-    """The ``n`` true objects whose best-overlapping instance in ``found`` ``(*sp)`` has the lowest Dice."""
-    labels = study.test_labels
+def worst_objects(study: EMStudy, found: Segmentation, n: int = 4) -> Failures:
+    """The ``n`` true objects whose best-overlapping instance, cut to the foreground, has the lowest Dice.
+
+    Empty where the test part has no object that is large enough.
+    """
+    truth_ids, smallest = study.test_labels, study.parameters.min_object_voxels
+    known = truth_ids != UNKNOWN
+    instances = np.where(found.foreground & known, found.labels, 0)
+    ids, sizes = np.unique(truth_ids[truth_ids > 0], return_counts=True)
     scored = []
-    for number in choose_objects(labels, min_size=study.parameters.min_object_voxels):
-        truth = labels == number
-        scored.append((dice(best_overlapping(found, truth), truth), number))
+    for number in ids[sizes >= smallest]:
+        truth = truth_ids == number
+        scored.append((dice(best_overlapping(instances, truth), truth), int(number)))
     worst = Failures()
     for score, number in sorted(scored)[:n]:
-        truth = labels == number
+        truth = truth_ids == number
         box = window_around(truth, study)
         plane = int(truth[box].sum(axis=(1, 2)).argmax())
-        mask = best_overlapping(found, truth)[box][plane]
-        inside = truth[box][plane]
+        mask, inside = best_overlapping(instances, truth)[box][plane], truth[box][plane]
         worst.images.append(study.parts["test"].read(box)[0][plane])
         worst.labels.append(right_and_wrong(mask, inside))
         worst.titles.append(f"object {number}, Dice {score:.2f}")
