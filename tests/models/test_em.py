@@ -208,7 +208,7 @@ def test_every_weight_of_the_prompt_path_gets_a_gradient(injection):
     scored = [output["target"]] if injection == "target_head" else [output[name] for name in LOCAL]
     sum(value.square().sum() for value in scored).backward()
     if injection == "input":
-        assert all(w.grad[:, 1:].abs().sum() > 0 for w in model.backbone.image_weights)
+        assert all(layer.weight.grad[:, 1:].abs().sum() > 0 for layer in model.backbone.image_layers)
         return
     part = model.parts["target_head" if injection == "target_head" else "prompt_encoder"]
     for name, parameter in part.named_parameters():
