@@ -153,8 +153,9 @@ def click_rows(features: int = 64, shapes: Sequence[Sequence[int]] = ()) -> list
     over = workload("late", features, SMALL, clicks=18)
     by_clicks = [_median_seconds(_one_more(over, before=n)) for n in numbers]
     shapes = shapes or (SMALL, (24, 96, 96), LARGE)
-    by_volume = [_median_seconds(_one_more(workload("late", features, s, voxels=4000), 3)) for s in shapes]
     sizes = [int(np.prod(shape)) for shape in shapes]
+    voxels = min(4000, min(sizes) // 4)
+    by_volume = [_median_seconds(_one_more(workload("late", features, s, voxels=voxels), 3)) for s in shapes]
     return [
         _row(f"{over.name}: a click after n others", "clicks", numbers, by_clicks, goal=0.3),
         _row(f"late, F={features}: a click, object of one size", "voxels", sizes, by_volume, goal=0.1),
