@@ -7,18 +7,14 @@ from typing import Any
 
 import torch
 
-from mtl.datasets.em.volumes import UNKNOWN
-
-MODES, HEADS = ("automatic", "proofread"), ("semantic", "instance", "geometry")
-
 
 def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Join samples to a batch; everything that a training step needs to count is counted here, on the CPU.
+    """Join samples to a batch; what each of a study's tasks can learn from it, the study counts.
 
     ``image`` (B, 1, *sp) float32, ``labels`` (B, *sp) int64, ``targets`` (dict, each stacked), ``points``
     (B, P, S) and ``point_labels`` (B, P) int64 (1, 0, -1 padding), ``semantic_ids`` and ``target_ids`` (B,)
     int64, ``has_foreground`` (B,) bool, ``spacing`` (B, S) float32, ``max_instances`` int; lists ``id``,
-    ``volume``, ``mode``; ``valid_units``: per task ``<mode>/<head>``, in how many samples it has a label.
+    ``volume``, ``mode``.
     """
     has_foreground = [sample["mode"] is not None for sample in samples]
     listed = {key: [sample[key] for sample in samples] for key in ("id", "volume", "mode")}
@@ -36,12 +32,4 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "spacing": torch.tensor([sample["spacing"] for sample in samples], dtype=torch.float32),
         "max_instances": max(0, *(int(sample["labels"].max()) for sample in samples)),
         **listed,
-        "valid_units": _valid_units(samples, sum(has_foreground)),
     }
-
-
-def _valid_units(samples: Sequence[dict[str, Any]], n_foreground: int) -> dict[str, int]:
-    """Without known foreground a sample teaches what background is (and its grey values), nothing more."""
-    n_known = sum(bool((sample["labels"] != UNKNOWN).any()) for sample in samples)
-    counts = {f"{mode}/{head}": n_foreground for mode in MODES for head in HEADS}
-    return counts | {"automatic/semantic": n_known, "automatic/geometry": n_known}

@@ -38,15 +38,6 @@ def test_a_batch_has_what_a_step_needs() -> None:
     assert batch["spacing"].tolist() == [[30, 6, 6]] * 4 and batch["spacing"].dtype == torch.float32
     assert batch["id"] == ["full/0_0_0", "part/0_0_0", "background/0_0_0", "nothing/0_0_0"]
     assert batch["volume"] == ["full", "part", "background", "nothing"]
-    assert batch["valid_units"] == {
-        "automatic/semantic": 3,
-        "automatic/instance": 2,
-        "automatic/geometry": 3,
-        "proofread/semantic": 2,
-        "proofread/instance": 2,
-        "proofread/geometry": 2,
-    }
-    assert all(type(count) is int for count in batch["valid_units"].values())
 
 
 def test_points_are_padded_with_a_label_of_their_own() -> None:
@@ -66,5 +57,4 @@ def test_points_are_padded_with_a_label_of_their_own() -> None:
 def test_a_batch_without_any_foreground() -> None:
     batch = collate([sample(labels_with(), "a"), sample(np.full((2, 4, 5), UNKNOWN), "b")])
     assert batch["points"].shape == (2, 10, 3) and (batch["point_labels"] == -1).all()
-    assert batch["max_instances"] == 0 and batch["valid_units"]["automatic/instance"] == 0
-    assert batch["valid_units"]["automatic/semantic"] == 1
+    assert batch["max_instances"] == 0 and not batch["has_foreground"].any()

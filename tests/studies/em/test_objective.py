@@ -304,3 +304,19 @@ def test_a_step_never_waits_for_the_device(injection, monkeypatch):
         sum(EMObjective(loss)(model, batch).values()).backward()
     with pytest.raises(AssertionError, match="_local_scalar_dense"), NothingAsked():
         int(batch["labels"].max())
+
+
+def test_what_known_part_known_empty_and_unknown_samples_can_teach():
+    labels = torch.zeros(4, 2, 4, 5, dtype=torch.int64)  # the third: background alone
+    labels[0, :, 1:3], labels[1, :, 1:3], labels[1, :, 3], labels[3] = 1, 1, -100, -100
+    loss, ids = EMLoss(), torch.tensor([1, 1, 0, 0])
+    counts = valid_units(loss, tuple(task_weights(loss)), labels, ids)
+    assert counts == {
+        "automatic/semantic": 3,
+        "automatic/instance": 2,
+        "automatic/geometry": 3,
+        "proofread/semantic": 2,
+        "proofread/instance": 2,
+        "proofread/geometry": 2,
+    }
+    assert all(type(count) is int for count in counts.values())
