@@ -24,7 +24,7 @@ from mtl.training.devices import average_buffers, names_on_all_ranks, start_alik
 from mtl.training.diagnostics import GradientProbe
 from mtl.training.history import History, loss_keys
 from mtl.training.meters import FiniteGuard, LossMeter
-from mtl.training.objective import Batch, Objective
+from mtl.training.objective import Batch, Objective, check_contract
 from mtl.training.progress import StageProgress
 from mtl.training.reduction import Reduce, single_process
 from mtl.training.sampling import EpochLoader
@@ -155,7 +155,7 @@ class StageTrainer:
             batch = self.fabric.to_device(batch)
             with self.fabric.autocast():
                 losses = self.objective(self.model, batch)
-            self._check_contract(losses, batch["valid_units"])
+            check_contract(losses, batch["valid_units"], self.stage.tasks, self.stage.name)
             named = {f"the loss of task {task!r}": loss for task, loss in losses.items()}
             self.guard.watch(named, self.step, batch["id"])
             self.meter.add(losses, getattr(losses, "terms", {}), batch["valid_units"])
@@ -191,17 +191,6 @@ class StageTrainer:
             {task: n / total for task, n, total in zip(tasks, row, totals.tolist(), strict=True) if total > 0}
             for row in counts.tolist()
         ]
-
-    def _check_contract(self, losses: Mapping[str, Tensor], units: Mapping[str, int]) -> None:
-        for task in losses:
-            if task not in self.stage.tasks:
-                raise TrainingError(
-                    f"objective returned task {task!r}; stage {self.stage.name!r} has {self.stage.tasks}"
-                )
-            if units.get(task, 0) == 0:
-                raise TrainingError(
-                    f"objective returned task {task!r}, but the batch has no valid unit for it"
-                )
 
     def _measure_gradients(self) -> None:
         if self.probe is None:

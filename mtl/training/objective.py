@@ -12,10 +12,12 @@ the joint batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
+
+from mtl.errors import TrainingError
 
 Batch = Mapping[str, Any]
 
@@ -29,3 +31,14 @@ class TaskLosses(dict[str, Tensor]):
 
 
 Objective = Callable[[nn.Module, Batch], Mapping[str, Tensor]]
+
+
+def check_contract(
+    losses: Mapping[str, Tensor], units: Mapping[str, int], tasks: Sequence[str], stage: str
+) -> None:
+    """Raises ``TrainingError`` for a task that the stage lacks, or that no unit of the batch is valid for."""
+    for task in losses:
+        if task not in tasks:
+            raise TrainingError(f"objective returned task {task!r}; stage {stage!r} has {tasks}")
+        if units.get(task, 0) == 0:
+            raise TrainingError(f"objective returned task {task!r}, but the batch has no valid unit for it")
