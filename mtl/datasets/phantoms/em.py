@@ -1,8 +1,9 @@
 r"""The em phantom: neuropil with dark membranes and organelles, and its labels to the voxel.
 
 Grey values follow what an osmium-stained section shows: light cytoplasm whose shade differs between
-neurites, membranes and the walls and cristae of mitochondria dark, vesicles as dark rings in swellings; then
-blur, shading across the field, a brightness of its own for every section, and grainy noise.
+neurites, membranes dark but for faint places, as dark the endoplasmic reticulum and the walls and cristae of
+mitochondria, vesicles as dark rings in swellings; then blur, shading across the field, a brightness of each
+section's own, and grainy noise.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 from mtl.datasets.em.label_changes import relabel, split_components
 from mtl.datasets.em.tiff import plane_components
 from mtl.datasets.em.volumes import UNKNOWN, EMVolume
-from mtl.datasets.phantoms.em_organelles import draw_mitochondria, draw_vesicles
+from mtl.datasets.phantoms.em_organelles import draw_mitochondria, draw_reticulum, draw_vesicles
 from mtl.datasets.phantoms.em_tissue import (
     cells,
     distance_to_neighbour,
@@ -27,7 +28,7 @@ from mtl.datasets.phantoms.em_tissue import (
 from mtl.errors import ParameterError
 
 CYTOPLASM, SHADES = 0.7, 0.045
-MEMBRANE = 0.2
+MEMBRANE, FAINT = 0.2, 0.22
 HALF_MEMBRANE = 13.0  # nm: two membranes and the cleft between them are some 25 nm thick
 RADIUS, RADIUS_PIXELS = 75.0, 8  # the usual neurite: whichever is more, nm or pixels
 FEWEST = 12
@@ -67,9 +68,10 @@ def em_phantom(
     depth = distance_to_neighbour(owner, spacing)
     membrane = depth <= half
     image = _cytoplasm(owner, steps, rng)
+    image = draw_reticulum(image, depth, steps, rng)
     image = draw_mitochondria(image, owner, depth, neurites, steps, rng)
     image = draw_vesicles(image, depth, steps, rng)
-    image = np.where(membrane, MEMBRANE + 0.04 * smooth_noise(shape, steps, 150.0, rng), image)
+    image = np.where(membrane, _membranes(shape, steps, rng), image)
     pixels = _recorded(image, steps, rng)
     labels = _instances(np.where(membrane, 0, owner), planar)
     if missing_section:
@@ -87,6 +89,13 @@ def _cytoplasm(owner: np.ndarray, steps: np.ndarray, rng: np.random.Generator) -
     shades = CYTOPLASM + SHADES * rng.standard_normal(int(owner.max()) + 1)
     clouds = 0.03 * smooth_noise(owner.shape, steps, 60.0, rng)
     return (shades[owner] + clouds).astype(np.float32)
+
+
+def _membranes(shape: tuple[int, ...], steps: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Dark, and faint in places, as where the section cuts them obliquely."""
+    texture = 0.04 * smooth_noise(shape, steps, 150.0, rng)
+    faint = np.clip(smooth_noise(shape, steps, 200.0, rng) - 0.8, 0, 1)
+    return MEMBRANE + texture + FAINT * faint
 
 
 def _recorded(image: np.ndarray, steps: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Mitochondria and vesicles drawn into made-up neurites. Lengths in nm, grey values in [0, 1]."""
+"""Mitochondria, reticulum and vesicles drawn into made-up neurites. Lengths in nm, grey values in [0, 1]."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ MITOCHONDRION_EVERY = 1.8e7  # nm^3 of such places
 TERMINAL_EVERY = 3e7
 VESICLE_EVERY = 1.5e6  # nm^3 of neurite away from its membrane
 VESICLE_RADIUS, VESICLES = 20.0, 40
+RETICULUM, RETICULUM_HALF = 0.3, 8.0  # grey value, half a sheet's thickness
+SHEET_EVERY, PATCH = 160.0, 350.0  # how far apart sheets lie, and how long they run
+PATCHES = 0.4  # standard deviations above which there are sheets: in a third of the cytoplasm
 
 
 def draw_mitochondria(
@@ -46,6 +49,21 @@ def draw_mitochondria(
         image[box] = np.where(body, look, image[box])
         taken[box] |= body
     return image
+
+
+def draw_reticulum(
+    image: np.ndarray, depth: np.ndarray, steps: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Bent sheets as dark as membranes that end somewhere in the cytoplasm: what no threshold tells apart.
+
+    A sheet is where a smooth random field is 0: at a distance of its value over the length of its gradient.
+    """
+    field = smooth_noise(image.shape, steps, SHEET_EVERY, rng)
+    slope = np.sqrt(sum(part**2 for part in np.gradient(field, *steps)))
+    away = np.abs(field) / np.maximum(slope, 1e-6)
+    sheet = (away < max(RETICULUM_HALF, 0.6 * steps.min())) & (depth > 1.5 * HALO)
+    sheet &= smooth_noise(image.shape, steps, PATCH, rng) > PATCHES
+    return np.where(sheet, np.minimum(image, RETICULUM), image)
 
 
 def draw_vesicles(

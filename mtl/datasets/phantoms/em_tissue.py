@@ -28,6 +28,7 @@ FEW_POINTS, FEW_VOXELS = 24, 200  # below, a box is not halved further
 VARICOSITY = 0.3  # of the logarithm along one neurite
 WAVINESS = 0.3  # displacement in typical radii
 SLIVER = 60  # voxels: a neurite's piece with a smaller core is not one
+OUTLIER = 1.5  # standard deviations: in a power diagram a thicker one would swallow all its neighbours
 BRANCHING = 0.3  # share of the curves that are branches of another one
 
 
@@ -57,8 +58,8 @@ def grow_neurites(extent: np.ndarray, n_neurites: int, rng: np.random.Generator)
             trunk, _, _, owners = curves[rng.integers(number)]
             start, owner = trunk[rng.integers(len(trunk))], int(owners[0])
         points, tangents = _curve(start, heading, extent, radius, rng, both_ways=not is_branch)
-        size = rng.normal(0, SIZE_SPREAD / 2)
-        swelling = _smooth(rng.standard_normal(len(points)), 10) * VARICOSITY
+        size = np.clip(rng.standard_normal(), -OUTLIER, OUTLIER) * SIZE_SPREAD / 2
+        swelling = np.clip(_smooth(rng.standard_normal(len(points)), 10), -OUTLIER, OUTLIER) * VARICOSITY
         weights = (radius * np.exp(size + swelling)) ** 2
         curves.append((points, tangents, weights, np.full(len(points), owner)))
     joined = [np.concatenate(parts) for parts in zip(*curves, strict=True)]

@@ -29,7 +29,7 @@ class Tuned:
 
 def tune(
     segment: Callable[..., Labels],
-    grid: Mapping[str, Sequence[Any]],
+    grid: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Sequence[Any]]],
     truth: Labels,
     *,
     background: Background = "exclude",
@@ -38,12 +38,11 @@ def tune(
 ) -> Tuned:
     """Call ``segment(**parameters) -> labels (*sp)`` on every point of ``grid``; the lowest error wins.
 
-    truth (*sp): the validation part's instances. Of equal errors the first in the grid's order is taken.
+    grid: values by name, or several such grids. truth (*sp): the validation part's instances. Of equal errors
+    the first in the grid's order is taken.
     Raises ParameterError for a grid without points.
     """
-    points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    if not grid or not points:
-        raise ParameterError(f"the grid over {', '.join(grid) or 'nothing'} has no points")
+    points = _points(grid)
     errors = []
     for number, point in enumerate(points):
         labels = segment(**point)
@@ -54,3 +53,15 @@ def tune(
     return Tuned(
         points[best], errors[best], table.sort_values("adapted_rand", kind="stable", ignore_index=True)
     )
+
+
+def _points(
+    grid: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Sequence[Any]]],
+) -> list[dict[str, Any]]:
+    grids = [grid] if isinstance(grid, Mapping) else list(grid)
+    for one in grids:
+        if not one or not all(one.values()):
+            raise ParameterError(f"the grid over {', '.join(one) or 'nothing'} has no points")
+    return [
+        dict(zip(one, values, strict=True)) for one in grids for values in itertools.product(*one.values())
+    ]

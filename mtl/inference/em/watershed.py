@@ -2,8 +2,9 @@
 
 Both are one procedure on a map that is high inside of cells and low on membranes: the image itself (stained
 membranes are dark), or the predicted foreground probability. Seeds are the deepest points of the inside;
-basins are flooded from there (Beucher and Lantuejoul 1979, scikit-image). The parameters are tuned on a
-validation part (`mtl.evaluation.em.tuning`), the same for both.
+basins are flooded from there (Beucher and Lantuejoul 1979, scikit-image), and basins that too weak a wall
+parts are merged if so wished. The parameters are tuned on a validation part (`mtl.evaluation.em.tuning`), the
+same for both.
 """
 
 from __future__ import annotations
@@ -18,16 +19,26 @@ from skimage.segmentation import watershed
 
 from mtl.errors import DataError, ParameterError
 from mtl.inference.em.segments import drop_small, grow
+from mtl.inference.em.weak_walls import merge_across_weak_walls
 
 
-def watershed_grid(spacing: Sequence[float]) -> dict[str, list[float | None]]:
-    """The grid that both watersheds are tuned over: lengths in multiples of the finest voxel side, in nm."""
+def watershed_grid(spacing: Sequence[float]) -> list[dict[str, list[float | None]]]:
+    """The grids that both watersheds are tuned over: lengths in multiples of the finest voxel side, in nm.
+
+    Few seeds, each of which is to be an instance; or many, and basins merged across weak walls.
+    """
     finest = min(spacing)
-    return {
+    few = {
         "sigma": [finest, 2 * finest, 4 * finest],
         "seed_distance": [5 * finest, 10 * finest, 20 * finest, 40 * finest],
         "membrane_share": [None, 0.2, 0.35, 0.5],
     }
+    many = {
+        "sigma": [finest, 2 * finest],
+        "seed_distance": [5 * finest, 10 * finest],
+        "wall_share": [0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4],
+    }
+    return [few, many]
 
 
 def watershed_instances(
@@ -37,6 +48,7 @@ def watershed_instances(
     sigma: float,
     seed_distance: float,
     membrane_share: float | None = None,
+    wall_share: float | None = None,
     min_size: int = 50,
 ) -> NDArray[np.int32]:
     """Instances (*sp), ids 1..K; no voxel is background.
@@ -46,16 +58,21 @@ def watershed_instances(
     highest voxel within this distance (nm).
     membrane_share: share of the voxels, the lowest after smoothing, taken for membrane; what is flooded then
     is the distance (nm) to them; None: the smoothed map itself.
+    wall_share: basins are merged, the weakest wall first, while the map along a wall is on average above
+    quantile of the map; None: none are merged.
     min_size: smaller segments (voxels) go to their neighbours.
     Raises DataError where the spacing does not fit; ParameterError for values out of range.
     """
-    _check(inside, spacing, sigma, seed_distance, membrane_share)
+    _check(inside, spacing, sigma, seed_distance, membrane_share=membrane_share, wall_share=wall_share)
     smooth = np.asarray(inside, np.float32)
     if sigma > 0:
         smooth = ndimage.gaussian_filter(smooth, [sigma / s for s in spacing])
     depth = smooth if membrane_share is None else _distance(smooth, spacing, membrane_share)
     seeds = _seeds(depth, spacing, seed_distance)
-    labels = drop_small(watershed(-depth, seeds), min_size)
+    labels = watershed(-depth, seeds)
+    if wall_share is not None:
+        labels = merge_across_weak_walls(labels, inside, float(np.quantile(inside, wall_share)))
+    labels = drop_small(labels, min_size)
     return grow(labels, np.ones(labels.shape, bool))
 
 
@@ -75,7 +92,7 @@ def _seeds(depth: NDArray, spacing: Sequence[float], distance: float) -> NDArray
 
 
 def _check(
-    inside: NDArray, spacing: Sequence[float], sigma: float, seed_distance: float, share: float | None
+    inside: NDArray, spacing: Sequence[float], sigma: float, seed_distance: float, **shares: float | None
 ) -> None:
     if len(spacing) != inside.ndim or min(spacing) <= 0:
         raise DataError(
@@ -85,5 +102,6 @@ def _check(
         raise ParameterError(
             f"sigma = {sigma}, seed_distance = {seed_distance}: expected 0 or more, and more"
         )
-    if share is not None and not 0 < share < 1:
-        raise ParameterError(f"membrane_share = {share}: expected a number between 0 and 1, or None")
+    for name, share in shares.items():
+        if share is not None and not 0 < share < 1:
+            raise ParameterError(f"{name} = {share}: expected a number between 0 and 1, or None")

@@ -28,9 +28,10 @@ def membranes(labels: np.ndarray, noise: float, seed: int = 0) -> np.ndarray:
 def test_tuned_watershed_finds_cells(shape, n: int, spacing) -> None:
     truth = cells(shape, n, spacing, seed=1)
     image = membranes(truth, noise=0.05)
-    grid = watershed_grid(spacing) | {"sigma": [min(spacing)], "membrane_share": [None, 0.35]}
+    few, many = watershed_grid(spacing)
+    grid = [few | {"sigma": [min(spacing)], "membrane_share": [None, 0.35]}, many | {"wall_share": [0.2]}]
     found = tune(lambda **point: watershed_instances(image, spacing, **point), grid, truth)
-    assert len(found.table) == 8 and found.error < 0.25
+    assert len(found.table) == 12 and found.error < 0.25
     assert found.error < found.table["adapted_rand"].max()  # there was something to tune
 
 
@@ -57,3 +58,15 @@ def test_clear_errors() -> None:
         watershed_instances(image, (1.0, 1.0), sigma=1.0, seed_distance=0)
     with pytest.raises(ParameterError, match="membrane_share = 1.5"):
         watershed_instances(image, (1.0, 1.0), sigma=1.0, seed_distance=2.0, membrane_share=1.5)
+    with pytest.raises(ParameterError, match="wall_share = 0"):
+        watershed_instances(image, (1.0, 1.0), sigma=1.0, seed_distance=2.0, wall_share=0)
+
+
+def test_weak_walls_join_what_too_many_seeds_part() -> None:
+    truth = cells((90, 90), 6, (1.0, 1.0), seed=5)
+    image = membranes(truth, noise=0.02)
+    settings = {"sigma": 1.0, "seed_distance": 3.0, "min_size": 1}
+    parted = watershed_instances(image, (1.0, 1.0), **settings)
+    joined = watershed_instances(image, (1.0, 1.0), wall_share=0.2, **settings)
+    assert truth.max() <= joined.max() < parted.max() / 5
+    assert adapted_rand_error(joined, truth) < 0.5 * adapted_rand_error(parted, truth)
