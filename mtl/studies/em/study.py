@@ -23,7 +23,7 @@ from mtl.studies.em.model_card import model_card
 from mtl.studies.em.objective import EMObjective, task_weights
 from mtl.studies.em.parameters import EMParameters, VariantParameters
 from mtl.studies.em.validation import validation_scores
-from mtl.studies.em.variants import changes, trained_by
+from mtl.studies.em.variants import changes, changes_nothing, trained_by
 from mtl.studies.provenance import record_provenance
 from mtl.studies.run_directory import RunDirectory
 from mtl.training.devices import make_fabric
@@ -115,6 +115,12 @@ class EMStudy:
     def training_order(self) -> list[str]:
         """All variants that the parameters ask for: click arms, then ablations of the first of them."""
         return [*self.parameters.arms, *self.parameters.ablated]
+
+    @property
+    def ablations(self) -> list[str]:
+        """The ablations that take away something that this run has."""
+        values = self.parameters.model_dump()
+        return [name for name in self.parameters.ablated if not changes_nothing(name, values)]
 
     def variant_parameters(self, variant: str) -> VariantParameters:
         """The run's parameters with what the variant changes. Raises ``ParameterError``."""
