@@ -145,7 +145,7 @@ def training_curves(
                 linestyle=STYLES[index % len(STYLES)],
             )  # fmt: skip
         axis.set(title=title, xlabel=x.capitalize())
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if len(names) > 1:
             axis.legend()
     return figure
@@ -206,6 +206,6 @@ def lines_over_steps(
         if low and high:
             axis.fill_between(rows[x], rows[low], rows[high], color=colour, alpha=0.15, linewidth=0)
     axis.set(xlabel=x.capitalize(), ylabel=ylabel or y)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
     return figure

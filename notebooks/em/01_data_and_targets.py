@@ -127,7 +127,7 @@ show_table(
 # without a labelled membrane, a line of background is drawn between them (`contact_membrane`), for the training only.
 # A crop with known and unknown voxels is *fractionary*, one without unknown voxels *interactive*. With a
 # `label_fraction` below one only some objects keep their labels; it is a chance per object, so the share that came out
-# differs from what was asked for, and differs between objects and voxels.
+# differs from what was asked for, and differs between objects and voxels. (Known background counts among all voxels.)
 
 # %%
 from mtl.studies.em.labelled_share import labelled_share
@@ -136,11 +136,10 @@ first = parameters.arms[0]
 told = labelled_share(study, first)
 row = {
     "asked for": told["asked"],
-    "objects": told["objects"],
-    "labelled objects": told["labelled"],
-    "share of objects": told["objects_share"],
-    "share of their voxels": told["foreground_share"],
-    "known voxels, with background": told["known_share"],
+    "labelled": f"{told['labelled']} of {told['objects']} objects",
+    "of objects": told["objects_share"],
+    "of their voxels": told["foreground_share"],
+    "of all voxels": told["known_share"],
 }
 show_table(
     pd.DataFrame([row]),

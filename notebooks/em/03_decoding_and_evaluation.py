@@ -54,7 +54,7 @@ parameters = read_parameters("em", globals())
 # %%
 import pandas as pd
 from mtl.evaluation.comparison import verdict
-from mtl.evaluation.em.alarms import alarm_table, segmentation_alarms
+from mtl.evaluation.em.alarms import alarm_table, object_alarms, segmentation_alarms
 from mtl.reporting.claims import claim, show_table
 from mtl.reporting.figures import show_figure, use_report_style
 from mtl.reporting.figures_em import planes
@@ -154,14 +154,12 @@ show_table(
 
 # %%
 rung = {
-    v.replace("_", " "): segmentation_alarms(
-        scores[key], counted_objects(study), found[key].validation_error, against[v]
-    )
+    v.replace("_", " "): segmentation_alarms(scores[key], found[key].validation_error, against[v])
     for v, key in chosen.items()
 }
-rung[INTENSITY] = segmentation_alarms(
-    scores["no network", INTENSITY], counted_objects(study), found["no network", INTENSITY].validation_error
-)
+image_alone = ("no network", INTENSITY)
+rung[INTENSITY] = segmentation_alarms(scores[image_alone], found[image_alone].validation_error)
+rung["test part"] = object_alarms(counted_objects(study))
 alarms = alarm_table(rung)
 if len(alarms):
     display(show_table(alarms, source="segmentations/", caption="Alarms", index=False))
@@ -255,7 +253,7 @@ section = {
     "minus_baseline": against[best],
     "reading": error_reading(against[best].low, against[best].high),
     "alarms": alarms.to_dict("records"),
-    "alarms_of_network": ", ".join(alarms[alarms["of"] == best.replace("_", " ")]["alarm"]) or "none",
+    "alarms_of_network": ", ".join(alarms[alarms["what"] == best.replace("_", " ")]["alarm"]) or "none",
     "proofread_cost": {"difference": cost, "verdict": reading} if cost else None,
     "headline": [
         {"label": f"Adapted Rand error, {best}", "value": scores[chosen[best]]["adapted_rand"]},

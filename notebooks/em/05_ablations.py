@@ -48,7 +48,7 @@ parameters = read_parameters("em", globals())
 
 # %%
 import pandas as pd
-from mtl.evaluation.em.alarms import alarm_table, segmentation_alarms
+from mtl.evaluation.em.alarms import alarm_table, object_alarms, segmentation_alarms
 from mtl.reporting.claims import claim, show_table
 from mtl.reporting.figures import show_figure, use_report_style
 from mtl.reporting.figures_results import forest_plot, lines_over_steps
@@ -77,7 +77,7 @@ show_table(asked, source="provenance.json", caption=f"What the arm {first} goes 
 # %% [markdown]
 # ## Labels
 # `label_fraction` is a chance per object; this is what it came to in the training part, for the first arm and for
-# ablations that change it. What is known to a network includes the background near its objects.
+# ablations that change it. Known background counts among all voxels.
 
 # %%
 fewer = [name for name in study.ablations if "label_fraction" in ABLATIONS[name]]
@@ -86,10 +86,10 @@ rows = [
     {
         "network": name.replace("_", " "),
         "asked for": share["asked"],
-        "labelled objects": f"{share['labelled']} of {share['objects']}",
-        "share of objects": share["objects_share"],
-        "share of their voxels": share["foreground_share"],
-        "known voxels": share["known_share"],
+        "labelled": f"{share['labelled']} of {share['objects']} objects",
+        "of objects": share["objects_share"],
+        "of their voxels": share["foreground_share"],
+        "of all voxels": share["known_share"],
     }
     for name, share in told.items()
 ]
@@ -146,7 +146,6 @@ differences = {name: difference_of(study, base, chosen[name][1].labels) for name
 rows = [
     {
         "ablation": name.replace("_", " "),
-        "what": DESCRIPTIONS[name],
         **{label: values[key] for key, label in SHOWN.items()},
     }
     for name, values in differences.items()
@@ -166,11 +165,11 @@ else:
 # the settings, too few objects.
 
 # %%
-counted = counted_objects(study)
 rung = {
-    name.replace("_", " "): segmentation_alarms(figures[name], counted, made.validation_error)
+    name.replace("_", " "): segmentation_alarms(figures[name], made.validation_error)
     for name, (_, made) in chosen.items()
 }
+rung["test part"] = object_alarms(counted_objects(study))
 alarms = alarm_table(rung)
 if len(alarms):
     display(show_table(alarms, source="segmentations/", caption="Alarms", index=False))

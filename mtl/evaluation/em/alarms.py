@@ -20,49 +20,48 @@ MOST_FAIL = 0.5
 
 def segmentation_alarms(
     scores: Mapping[str, Estimate],
-    n_objects: int,
     validation_error: float | None = None,
     minus_baseline: Estimate | None = None,
-    *,
-    min_objects: int = MIN_UNITS,
 ) -> list[Alarm]:
     """Alarms of one segmentation of the test part, in a fixed order.
 
     Args:
         scores: of ``evaluate_instances``.
-        n_objects: true objects that count.
         validation_error: adapted Rand error on the part that chose the settings.
         minus_baseline: the adapted Rand error minus that of the best method without a network, paired.
 
-    Codes: mostly_merged, worse_than_baseline, validation_apart, few_objects, undefined.
+    Codes: mostly_merged, worse_than_baseline, validation_apart, undefined (of what tables show: not ``sq``).
     """
     found = [
         _mostly_merged(scores),
         _worse_than_baseline(minus_baseline),
         _validation_apart(scores["adapted_rand"], validation_error),
-        _few_objects(n_objects, min_objects, "of the test part count"),
         _undefined(scores),
     ]
     return [alarm for alarm in found if alarm]
 
 
-def click_alarms(
-    figures: Mapping[str, Estimate], clicks: int, *, min_objects: int = MIN_UNITS
-) -> list[Alarm]:
+def click_alarms(figures: Mapping[str, Estimate], clicks: int) -> list[Alarm]:
     """Alarms of one arm's click curve.
 
     Args:
         figures: of ``summarise_clicks``; clicks: after which the gain is read.
 
-    Codes: clicks_do_not_help, mostly_failed, few_objects.
+    Codes: clicks_do_not_help, mostly_failed.
     """
     gain, failed = figures[f"gain@{clicks}"], figures["failed@85"]
     found = [
         _clicks_do_not_help(gain, clicks),
         _mostly_failed(failed),
-        _few_objects(gain.n, min_objects, "were clicked"),
     ]
     return [alarm for alarm in found if alarm]
+
+
+def object_alarms(n: int, least: int = MIN_UNITS) -> list[Alarm]:
+    """Alarm of a part with ``n`` objects that count, or were clicked. Code: few_objects."""
+    if n >= least:
+        return []
+    return [Alarm("few_objects", f"only {n} objects, fewer than {least}: figures per object are loose")]
 
 
 def alarm_table(found: Mapping[str, list[Alarm]]) -> pd.DataFrame:
@@ -70,7 +69,7 @@ def alarm_table(found: Mapping[str, list[Alarm]]) -> pd.DataFrame:
     rows = [
         (name, alarm.code.replace("_", " "), alarm.message) for name, rung in found.items() for alarm in rung
     ]
-    return pd.DataFrame(rows, columns=["of", "alarm", "why"])
+    return pd.DataFrame(rows, columns=["what", "alarm", "why"])
 
 
 def _mostly_merged(scores: Mapping[str, Estimate]) -> Alarm | None:
@@ -106,14 +105,8 @@ def _validation_apart(test: Estimate, validation: float | None) -> Alarm | None:
     )
 
 
-def _few_objects(n: int, least: int, what: str) -> Alarm | None:
-    if n >= least:
-        return None
-    return Alarm("few_objects", f"only {n} objects {what}, fewer than {least}: figures per object are loose")
-
-
 def _undefined(scores: Mapping[str, Estimate]) -> Alarm | None:
-    missing = {name: estimate.reason for name, estimate in scores.items() if estimate.value is None}
+    missing = {name: e.reason for name, e in scores.items() if e.value is None and name != "sq"}
     if not missing:
         return None
     return Alarm("undefined", "no value for " + ", ".join(f"{name} ({why})" for name, why in missing.items()))

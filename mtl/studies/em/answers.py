@@ -13,6 +13,15 @@ LOSSES = {
     "target": "the loss of the mask head",
 }
 
+#: What a verdict says of automatic segmentation when the proofread mode is trained as well.
+COST = {
+    "positive": "better with it",
+    "non-inferior": "a loss as large as the margin is excluded",
+    "negative": "worse with it",
+    "inconclusive": "inconclusive",
+    "no verdict": "no verdict",
+}
+
 
 def training_answer(section: Mapping[str, Any]) -> str:
     """Of notebook 02, from its section ``training``: conflicts are counted among decided pairs only."""
@@ -27,9 +36,9 @@ def training_answer(section: Mapping[str, Any]) -> str:
             "Only the {training.modes.0:text} mode was trained: of two modes against each other this run "
             "says nothing."
         )
-    shares = [f"{{training.update_share.{head}:.0%}} by {LOSSES[head]}" for head in section["update_share"]]
+    shares = [f"{{training.update_share.{head}:.0%}} from {LOSSES[head]}" for head in section["update_share"]]
     if shares:
-        sentences.append(f"The summed gradient is made up {_listed(shares)}.")
+        sentences.append(f"The summed gradient comes to {_listed(shares)}.")
     return " ".join(sentences)
 
 
@@ -44,9 +53,9 @@ def evaluation_answer(section: Mapping[str, Any]) -> str:
     ]
     if section["proofread_cost"]:
         sentences.append(
-            "Training to listen to clicks as well changes the error by "
-            "{evaluation.proofread_cost.difference} (*{evaluation.proofread_cost.verdict:text}*, these two "
-            "networks)."
+            "Training to listen to clicks as well changes the first arm's error by "
+            f"{{evaluation.proofread_cost.difference}}: *{COST[section['proofread_cost']['verdict']]}* "
+            "(these two networks)."
         )
     return " ".join([*sentences, "Alarms of this network: {evaluation.alarms_of_network:text}."])
 

@@ -46,7 +46,7 @@ def test_nothing_decided_is_no_verdict_and_not_zero_conflicts():
 
 def test_one_mode_and_the_mask_head_are_named():
     assert "Only the automatic mode was trained" in training(modes=["automatic"])
-    assert "by the loss of the mask head" in training(update_share={"semantic": 0.4, "target": 0.6})
+    assert "from the loss of the mask head" in training(update_share={"semantic": 0.4, "target": 0.6})
 
 
 def comparison(verdict: str, figure: str = "dice@3", second: str = "input") -> dict:
@@ -103,7 +103,7 @@ def test_the_cost_of_clicks_is_told_where_it_was_asked(cost):
         "proofread_cost": cost, "alarms_of_network": "few objects",
     }  # fmt: skip
     text = said("evaluation", evaluation_answer(section), section)
-    assert ("non-inferior" in text) == bool(cost)
+    assert ("a loss as large as the margin is excluded" in text) == bool(cost)
     assert "the network is worse." in text and "Alarms of this network: few objects." in text
 
 
