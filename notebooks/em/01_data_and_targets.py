@@ -260,4 +260,5 @@ show_figure(
     planes(*shown, titles, ncols=4),
     alt="Planes of the test part with the true objects and those of the watershed on the image.",
     source="segmentations/no_network/intensity_watershed.npz",
+    caption="Colours are arbitrary: black lines are what counts. Grey voxels are unknown.",
 )

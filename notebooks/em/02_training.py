@@ -193,8 +193,9 @@ show_figure(
 # %% [markdown]
 # ## What it means
 # Where there are two modes, the same head shares labels and most of its input between them, so a cosine near one says
-# little: it is the pairs of *different* heads, and of the same head where clicks matter, that could conflict. The reading
-# would change if a pair fell below zero beyond the noise. One seed was trained, and the probe looks at a few batches.
+# little: it is the pairs of *different* heads, and of the same head where clicks matter, that could conflict. One seed
+# was trained, and the probe looks at a few batches: the answer would be wrong if other batches or another seed turned
+# the verdict on a pair round.
 
 # %% [markdown]
 # ## Results

@@ -60,7 +60,7 @@ from mtl.reporting.figures import show_figure, use_report_style
 from mtl.reporting.figures_em import planes
 from mtl.reporting.figures_results import forest_plot
 from mtl.reporting.metrics_file import write_metrics
-from mtl.studies.em.answers import error_reading, evaluation_answer
+from mtl.studies.em.answers import COST, error_reading, evaluation_answer
 from mtl.studies.em.published import published_segmentations
 from mtl.studies.em.segmentation import INTENSITY, segment_image, segment_with_network
 from mtl.studies.em.segmentation_scores import (
@@ -174,7 +174,7 @@ else:
 
 # %%
 first, cost = parameters.arms[0], None
-if AUTOMATIC_ONLY in judged:
+if AUTOMATIC_ONLY in judged and len(parameters.modes) > 1:
     alone, both = found[chosen[AUTOMATIC_ONLY]].labels, found[chosen[first]].labels
     cost = difference_of(study, alone, both)["adapted_rand"]
     better = negated(cost)
@@ -182,7 +182,7 @@ if AUTOMATIC_ONLY in judged:
     row = {
         "both modes minus automatic only": cost,
         "margin": parameters.rand_margin,
-        "these networks": reading,
+        "these networks": COST[reading],
     }
     display(
         show_table(pd.DataFrame([row]), source="segmentations/", caption="Adapted Rand error", index=False)
