@@ -181,9 +181,9 @@ show_figure(
 # %%
 number = next((i for i, crop in enumerate(crops) if (crop > 0).any()), 0)
 plane, targets = middle[number], samples[number]["targets"]
-of_plane = {name: found[0].numpy()[..., plane, :, :] for name, found in targets.items()}
-if parameters.dims == 2:
-    of_plane = {name: found[0].numpy() for name, found in targets.items()}
+of_plane = {name: found[0].numpy() for name, found in targets.items()}
+if parameters.dims == 3:
+    of_plane = {name: found[..., plane, :, :] for name, found in of_plane.items()}
 seen = (images[number][plane], crops[number][plane])
 figure = target_pictures(*seen, of_plane, study.volume.spacing[1:], parameters.dir_target)
 drawn = (
@@ -250,8 +250,8 @@ display(
         "{data_and_targets.watershed.adapted_rand} on the test part; its split is {data_and_targets.watershed.voi_split} and its merge "
         "{data_and_targets.watershed.voi_merge} bits. The volume holds {data_and_targets.objects} objects, "
         "{data_and_targets.objects_that_count} of them large enough to count; {data_and_targets.unknown:.0%} of its "
-        "voxels are unknown. For training, {data_and_targets.told.labelled} of the {data_and_targets.told.objects} objects "
-        "of the training part keep their labels.",
+        "voxels are unknown. The network is told {data_and_targets.told.labelled} of the {data_and_targets.told.objects} "
+        "objects of the training part.",
         study.run.metrics,
     )
 )

@@ -36,9 +36,9 @@ def training_answer(section: Mapping[str, Any]) -> str:
             "Only the {training.modes.0:text} mode was trained: of two modes against each other this run "
             "says nothing."
         )
-    shares = [f"{{training.update_share.{head}:.0%}} from {LOSSES[head]}" for head in section["update_share"]]
+    shares = [f"{{training.update_share.{head}:.0%}} for {LOSSES[head]}" for head in section["update_share"]]
     if shares:
-        sentences.append(f"The summed gradient comes to {_listed(shares)}.")
+        sentences.append(f"Shares of the update (below zero: pushed back): {_listed(shares)}.")
     return " ".join(sentences)
 
 

@@ -46,7 +46,7 @@ def test_nothing_decided_is_no_verdict_and_not_zero_conflicts():
 
 def test_one_mode_and_the_mask_head_are_named():
     assert "Only the automatic mode was trained" in training(modes=["automatic"])
-    assert "from the loss of the mask head" in training(update_share={"semantic": 0.4, "target": 0.6})
+    assert "for the loss of the mask head" in training(update_share={"semantic": 0.4, "target": 0.6})
 
 
 def comparison(verdict: str, figure: str = "dice@3", second: str = "input") -> dict:
