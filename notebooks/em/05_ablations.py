@@ -44,7 +44,7 @@ parameters = read_parameters("em", globals())
 # Every ablation makes as many steps as the first arm, on crops drawn with the same seed, and starts from the same
 # weights in backbone and heads (the path of the clicks aside).
 # With `labels_50` and `labels_20` the other objects become *unknown*: most crops are then fractionary, with known and
-# unknown voxels side by side, and what is unknown pulls nowhere. What the run is without anyway is not trained again.
+# unknown voxels side by side, and what is unknown pulls nowhere. What would change nothing in this run is not trained.
 
 # %%
 import pandas as pd
@@ -68,7 +68,7 @@ asked = pd.DataFrame(
         "ablation": name.replace("_", " "),
         "what": DESCRIPTIONS[name],
         "changes": ", ".join(f"{k} = {v}" for k, v in ABLATIONS[name].items()),
-        "trained": "yes" if name in study.ablations else "no: this run is without it anyway",
+        "trained": "yes" if name in study.ablations else "no: it changes nothing in this run",
     }
     for name in parameters.ablated
 )

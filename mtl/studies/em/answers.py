@@ -142,7 +142,7 @@ def _compared(number: int, verdict: str) -> str:
 
 
 def _skipped(section: Mapping[str, Any]) -> str:
-    return "Not trained, because this run is without it anyway: {ablations.skipped:text}." * bool(
+    return "Not trained, because it would change nothing in this run: {ablations.skipped:text}." * bool(
         section["skipped"]
     )
 

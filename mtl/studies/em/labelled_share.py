@@ -7,7 +7,6 @@ from typing import Any
 import fastremap
 import numpy as np
 
-from mtl.datasets.em import CropDataset
 from mtl.studies.em.study import EMStudy
 
 
@@ -22,8 +21,7 @@ def labelled_share(study: EMStudy, variant: str) -> dict[str, Any]:
         ``foreground_share`` (of the annotated objects' voxels) and ``known_share`` (of all voxels of the
         part, background included).
     """
-    part, crops = study.parts["train"], study.loader(variant).dataset
-    assert isinstance(crops, CropDataset)
+    part, crops = study.parts["train"], study.crops(variant)
     return {"asked": crops.label_fraction} | shares(part.read_labels(part.box), crops.annotated(part))
 
 

@@ -31,8 +31,8 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 GEOMETRY = {"weight_geometry", "weight_dir", "weight_cov", "weight_raw"}
 #: What each of them asks, for tables.
 DESCRIPTIONS = {
-    AUTOMATIC_ONLY: "without the proofread mode",
-    "proofread_only": "without the automatic mode",
+    AUTOMATIC_ONLY: "the automatic mode alone",
+    "proofread_only": "the proofread mode alone",
     "no_geometry": "without the geometry head",
     "no_direction": "without directions",
     "no_tensor": "without structure tensors",

@@ -118,7 +118,9 @@ def test_ablations():
     assert "One ablation of the arm late was trained, without directions:" in ablations(1)
     text = ablations(0, skipped="without the geometry head")
     assert "there is nothing to compare, and no verdict" in text
-    assert text.endswith("Not trained, because this run is without it anyway: without the geometry head.")
+    assert text.endswith(
+        "Not trained, because it would change nothing in this run: without the geometry head."
+    )
 
 
 def test_the_realised_share_of_labels_stands_in_the_answer_where_labels_were_taken_away():

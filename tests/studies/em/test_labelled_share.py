@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mtl.errors import ParameterError
 from mtl.studies.em.labelled_share import labelled_share, shares
 from mtl.studies.em.study import EMStudy
 
@@ -40,3 +41,9 @@ def test_the_share_is_that_of_the_objects_that_crops_show(tmp_path, tiny_paramet
         inner = (slice(3, -3),) * dims  # nearer to its faces a crop cannot see what lies outside
         one, whole = sample["labels"].numpy()[inner], annotated[box].reshape(crops.crop_size)[inner]
         assert np.array_equal(one > 0, whole > 0) and np.array_equal(one < 0, whole < 0)
+
+
+def test_a_chance_that_leaves_nothing_labelled_is_refused_before_the_training(tmp_path, tiny_parameters):
+    parameters = tiny_parameters(tmp_path, label_fraction=1e-6, phantom_unannotated=0.0)
+    with pytest.raises(ParameterError, match="label_fraction=1e-06 of 'late' leaves no object"):
+        EMStudy(parameters).train("late")
