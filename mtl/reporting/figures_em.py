@@ -136,7 +136,7 @@ def _weight_picture(figure: Figure, axis: Axes, weight: np.ndarray, aspect: floa
 def _direction_picture(
     axis: Axes, image: np.ndarray, direction: np.ndarray, aspect: float, dir_target: str
 ) -> None:
-    draw_plane(axis, image, None, f"geometry: direction to the object's {dir_target}", aspect)
+    draw_plane(axis, image, None, f"geometry: to the {dir_target}", aspect)
     step = max(2, min(image.shape) // 24)
     rows, columns = np.mgrid[step // 2 : image.shape[0] : step, step // 2 : image.shape[1] : step]
     dy, dx = direction[:, rows, columns]
@@ -156,7 +156,7 @@ def _tensor_pictures(figure: Figure, axes: Sequence[Axes], tensor: np.ndarray, a
     sum_ = values.sum(-1)
     coherence = np.divide(values[..., 1] - values[..., 0], sum_, out=np.zeros_like(sum_), where=sum_ > 1e-6)
     for axis, picture, title in (
-        (axes[0], trace, "geometry: trace of the structure tensor"),
+        (axes[0], trace, "geometry: trace of the tensor"),
         (axes[1], coherence, "geometry: its coherence in the plane"),
     ):
         drawn = axis.imshow(picture, cmap="cividis", vmin=0, vmax=1, aspect=aspect)
