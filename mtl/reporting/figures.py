@@ -40,6 +40,7 @@ def use_report_style() -> None:
             "axes.edgecolor": "#55606b",
             "axes.grid": True,
             "axes.grid.axis": "y",
+            "axes.formatter.useoffset": False,
             "axes.axisbelow": True,
             "grid.color": "#e3e8ec",
             "xtick.labelsize": 9.5,

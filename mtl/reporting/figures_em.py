@@ -99,23 +99,30 @@ def three_views(image: np.ndarray, labels: np.ndarray | None, spacing: Sequence[
 
 
 def target_pictures(
-    image: np.ndarray, labels: np.ndarray, targets: Mapping[str, np.ndarray], spacing: Sequence[float]
+    image: np.ndarray,
+    labels: np.ndarray,
+    targets: Mapping[str, np.ndarray],
+    spacing: Sequence[float],
+    dir_target: str = "centroid",
 ) -> Figure:
     """Every target of a plane: what the heads learn to say at each of its pixels.
 
     Args:
         image, labels: the plane, ``(H, W)``.
-        targets: of the plane: ``weight (H, W)``, ``direction (S, H, W)``, ``tensor (S*S, H, W)``, where the
-            last two of the S components lie in the plane.
+        targets: of the plane: ``weight (H, W)``, and with a geometry head ``direction (S, H, W)`` and
+            ``tensor (S*S, H, W)``, where the last two of the S components lie in the plane.
         spacing: nm per pixel of the plane, ``(y, x)``.
+        dir_target: where directions point: ``centroid`` or ``skeleton``.
     """
     aspect = spacing[0] / spacing[1]
-    figure, axes = plt.subplots(2, 3, figsize=(9.6, 6.6))
+    geometry = "direction" in targets
+    figure, axes = plt.subplots(1 + geometry, 3, figsize=(9.6, 3.3 * (1 + geometry)), squeeze=False)
     draw_plane(axes[0, 0], image, None, "image", aspect)
     draw_plane(axes[0, 1], image, labels, "semantic and instance: objects", aspect)
     _weight_picture(figure, axes[0, 2], targets["weight"], aspect)
-    _direction_picture(axes[1, 0], image, targets["direction"][-2:], aspect)
-    _tensor_pictures(figure, axes[1, 1:], targets["tensor"], aspect)
+    if geometry:
+        _direction_picture(axes[1, 0], image, targets["direction"][-2:], aspect, dir_target)
+        _tensor_pictures(figure, axes[1, 1:], targets["tensor"], aspect)
     return figure
 
 
@@ -126,8 +133,10 @@ def _weight_picture(figure: Figure, axis: Axes, weight: np.ndarray, aspect: floa
     figure.colorbar(drawn, ax=axis, shrink=0.75)
 
 
-def _direction_picture(axis: Axes, image: np.ndarray, direction: np.ndarray, aspect: float) -> None:
-    draw_plane(axis, image, None, "geometry: direction to the object's centre", aspect)
+def _direction_picture(
+    axis: Axes, image: np.ndarray, direction: np.ndarray, aspect: float, dir_target: str
+) -> None:
+    draw_plane(axis, image, None, f"geometry: to the {dir_target}", aspect)
     step = max(2, min(image.shape) // 24)
     rows, columns = np.mgrid[step // 2 : image.shape[0] : step, step // 2 : image.shape[1] : step]
     dy, dx = direction[:, rows, columns]
@@ -147,7 +156,7 @@ def _tensor_pictures(figure: Figure, axes: Sequence[Axes], tensor: np.ndarray, a
     sum_ = values.sum(-1)
     coherence = np.divide(values[..., 1] - values[..., 0], sum_, out=np.zeros_like(sum_), where=sum_ > 1e-6)
     for axis, picture, title in (
-        (axes[0], trace, "geometry: trace of the structure tensor"),
+        (axes[0], trace, "geometry: trace of the tensor"),
         (axes[1], coherence, "geometry: its coherence in the plane"),
     ):
         drawn = axis.imshow(picture, cmap="cividis", vmin=0, vmax=1, aspect=aspect)

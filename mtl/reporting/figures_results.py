@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas
 
 MARKERS = "osD^vPX"
+STYLES = ("-", "--", "-.", ":")
 
 
 def forest_plot(
@@ -139,9 +140,12 @@ def training_curves(
                 for _, one in history.groupby("fold"):
                     axis.plot(one[x], one[name], color=colour, alpha=0.3, linewidth=0.9)
             mean = history.groupby(x)[name].mean()
-            axis.plot(mean.index, mean, color=colour, label=name, marker=MARKERS[index], markersize=3.5)
+            axis.plot(
+                mean.index, mean, color=colour, label=name, marker=MARKERS[index], markersize=3.5,
+                linestyle=STYLES[index % len(STYLES)],
+            )  # fmt: skip
         axis.set(title=title, xlabel=x.capitalize())
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if len(names) > 1:
             axis.legend()
     return figure
@@ -195,9 +199,13 @@ def lines_over_steps(
             PALETTE[index % len(PALETTE)],
             MARKERS[index % len(MARKERS)],
         )
-        axis.plot(rows[x], rows[y], color=colour, label=str(name), marker=marker, markersize=4)
+        style = STYLES[index % len(STYLES)]  # a line that hides another lets it through
+        axis.plot(
+            rows[x], rows[y], color=colour, label=str(name), marker=marker, markersize=4, linestyle=style
+        )
         if low and high:
             axis.fill_between(rows[x], rows[low], rows[high], color=colour, alpha=0.15, linewidth=0)
     axis.set(xlabel=x.capitalize(), ylabel=ylabel or y)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
     return figure

@@ -21,11 +21,12 @@ ROW_FIELDS = ("stage", "source", "metric", "estimate")
 def publish(
     run_directory: str | Path,
     published_dir: str | Path,
-    sections: Iterable[str] = ("published",),
+    sections: Iterable[str] | None = None,
     **details: str,
 ) -> Path:
     """Copy ``rows`` of the named sections of metrics.json to ``<published_dir>/<study>_<run>.json``.
 
+    Without names: every section whose name begins with ``published``, one a notebook.
     Each section holds ``{"title", "rows": [{"stage", "source", "metric", "estimate"}]}``; ``details`` may
     set or override ``title, command, date, hardware``, which else come from the section and provenance.json.
     Raises ``DataError`` where something is missing, or where all published files would exceed 1 MB.
@@ -33,6 +34,8 @@ def publish(
     run, target = Path(run_directory), Path(published_dir)
     if read_status(run).get("status") != "ok":
         raise DataError(f"{run}: only a run whose notebooks are all ok is published; run it again")
+    if sections is None:
+        sections = [name for name in read_metrics(run) if name.startswith("published")] or ["published"]
     chosen = [read_metrics(run, section) for section in sections]
     provenance = read_json(run / "provenance.json") if (run / "provenance.json").exists() else {}
     record = {

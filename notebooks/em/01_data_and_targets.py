@@ -22,9 +22,12 @@ run: str = "quick"  # name of the run directory in outputs/em/
 data_root: str = ""  # folder of the data sets
 volume: str = "phantom"  # phantom, or a file or folder below data_root
 dims: int = 3  # 2: every plane is a sample of its own
+variants: str = "late,embedding"  # click arms to train and compare, by comma
 gap_planes: int = 4  # unused planes between two parts
 contact_membrane: int = 1  # voxels between touching objects that are learnt as background
 label_fraction: float = 1.0  # chance of an object to be labelled
+weight_geometry: float = 1.0  # of the geometry loss; 0 leaves loss and head out
+dir_target: str = "centroid"  # where directions point: centroid or skeleton
 min_object_voxels: int = 50  # smaller objects count neither as truth nor as found
 seed: int = 0  # of everything random
 
@@ -122,10 +125,33 @@ show_table(
 # ## Crops
 # Training draws crops. An object that a crop cuts into several pieces becomes several objects; where cells touch
 # without a labelled membrane, a line of background is drawn between them (`contact_membrane`), for the training only.
-# A crop with known and unknown voxels is *fractionary*, one without unknown voxels *interactive*.
+# A crop with known and unknown voxels is *fractionary*, one without unknown voxels *interactive*. With a
+# `label_fraction` below one only some objects keep their labels; it is a chance per object, so the share that came out
+# differs from what was asked for, and differs between objects and voxels. (Known background counts among all voxels.)
 
 # %%
-first = study.parameters.arms[0]
+from mtl.studies.em.labelled_share import labelled_share
+
+first = parameters.arms[0]
+told = labelled_share(study, first)
+row = {
+    "asked for": told["asked"],
+    "labelled": f"{told['labelled']} of {told['objects']} objects",
+    "of objects": told["objects_share"],
+    "of their voxels": told["foreground_share"],
+    "of all voxels": told["known_share"],
+}
+show_table(
+    pd.DataFrame([row]),
+    source="metrics.json#/data_and_targets/told",
+    caption="Training part: what the network is told",
+    index=False,
+)
+
+# %% [markdown]
+# A few crops as the network gets them, each by its middle plane.
+
+# %%
 samples = list(islice(study.loader(first).batches(1), 4))
 images = [b["image"][0, 0].numpy() for b in samples]
 crops = [b["labels"][0].numpy() for b in samples]
@@ -137,7 +163,7 @@ figure = planes(
     modes,
 )
 show_figure(
-    figure, alt="The middle planes of four training crops with their objects; unknown voxels are grey."
+    figure, alt="The middle planes of a few training crops with their objects; unknown voxels are grey."
 )
 
 # %% [markdown]
@@ -147,22 +173,25 @@ show_figure(
 # - *semantic*: foreground or background;
 # - *instance*: an embedding, near its object's mean and far from other means; a voxel weighs $w = e\,b$, more at
 #   boundaries ($e$) and towards the middle of its object ($b$, from the distance transform $D$);
-# - *geometry*: the unit vector to the object's centroid or skeleton; the structure tensor
+# - *geometry* (unless `weight_geometry` is zero: then there is neither head nor target): the unit vector to the
+#   object's centroid or the nearest voxel of its skeleton (`dir_target`); the structure tensor
 #   $T = G * (g g^\top) / G * 1$ of the gradient $g = \nabla D$, mixed with isotropy near the medial axis; and the image
 #   and foreground themselves.
 
 # %%
 number = next((i for i, crop in enumerate(crops) if (crop > 0).any()), 0)
-plane, batch = middle[number], samples[number]
-of_plane = {
-    "weight": batch["targets"]["weight"][0].numpy()[plane],
-    "direction": batch["targets"]["direction"][0].numpy()[:, plane],
-    "tensor": batch["targets"]["tensor"][0].numpy()[:, plane],
-}
-figure = target_pictures(images[number][plane], crops[number][plane], of_plane, study.volume.spacing[1:])
-show_figure(
-    figure, alt="A plane with every target: objects, weights, directions, trace and coherence of the tensor."
+plane, targets = middle[number], samples[number]["targets"]
+of_plane = {name: found[0].numpy() for name, found in targets.items()}
+if parameters.dims == 3:
+    of_plane = {name: found[..., plane, :, :] for name, found in of_plane.items()}
+seen = (images[number][plane], crops[number][plane])
+figure = target_pictures(*seen, of_plane, study.volume.spacing[1:], parameters.dir_target)
+drawn = (
+    "objects and weights"
+    if len(of_plane) == 1
+    else "objects, weights, directions, the tensor's trace and coherence"
 )
+show_figure(figure, alt=f"A plane with every target of this run: {drawn}.")
 
 # %% [markdown]
 # ## Without a network
@@ -201,6 +230,7 @@ write_metrics(
     {
         **{name.split(" (")[0].replace(" ", "_"): value for name, value in facts.items()},
         "parts": {name: part.shape[0] for name, part in study.parts.items()},
+        "told": told,
         "watershed": scores,
         "headline": [
             {"label": "Adapted Rand error without a network", "value": scores["adapted_rand"]},
@@ -217,10 +247,11 @@ write_metrics(
 display(
     claim(
         "**Without a network**, a watershed tuned on the validation part reaches an adapted Rand error of "
-        "{data_and_targets.watershed.adapted_rand} on the test part (split {data_and_targets.watershed.voi_split}, merge "
-        "{data_and_targets.watershed.voi_merge}). The volume holds {data_and_targets.objects} objects, "
+        "{data_and_targets.watershed.adapted_rand} on the test part; its split is {data_and_targets.watershed.voi_split} and its merge "
+        "{data_and_targets.watershed.voi_merge} bits. The volume holds {data_and_targets.objects} objects, "
         "{data_and_targets.objects_that_count} of them large enough to count; {data_and_targets.unknown:.0%} of its "
-        "voxels are unknown.",
+        "voxels are unknown. The network is told {data_and_targets.told.labelled} of the {data_and_targets.told.objects} "
+        "objects of the training part.",
         study.run.metrics,
     )
 )
@@ -229,4 +260,5 @@ show_figure(
     planes(*shown, titles, ncols=4),
     alt="Planes of the test part with the true objects and those of the watershed on the image.",
     source="segmentations/no_network/intensity_watershed.npz",
+    caption="Colours are arbitrary: black lines are what counts. Grey voxels are unknown.",
 )

@@ -46,23 +46,25 @@ parameters = read_parameters("em", globals())
 # %% [markdown]
 # ## Method
 # The heads run on the backbone's features twice, once as they are (*automatic*) and once with what the clicks add
-# (*proofread*); where clicks do not pass through the backbone it runs only once. Each mode has its losses, and the balancer joins all of them to one backward pass:
+# (*proofread*); where clicks do not pass through the backbone it runs only once. Each of the modes $m \in M$ has its
+# losses (of the heads that the run has), and the balancer joins all of them to one backward pass:
 #
 # $$ L = \frac{1}{|M|} \sum_{m \in M} \left( \lambda_\mathrm{sem} L_\mathrm{sem}^m + \lambda_\mathrm{ins}
-# L_\mathrm{ins}^m + \lambda_\mathrm{geom} L_\mathrm{geom}^m \right), \qquad M = \{\text{automatic}, \text{proofread}\}. $$
+# L_\mathrm{ins}^m + \lambda_\mathrm{geom} L_\mathrm{geom}^m \right). $$
 #
 # A sample without any known object is absent from the proofread mode, and unknown voxels have no gradient in either.
 # The arms differ in how clicks get in: `late` adds a residual before the heads, `input` paints balls into the image,
 # `multiscale` adds to every level of the encoder, `embedding` has no weights of its own and compares distances to the
-# clicked voxels, `target_head` draws the clicked object with a head of its own.
+# clicked voxels, `target_head` draws the clicked object with a head of its own, whose loss joins the proofread mode.
 
 # %%
 import pandas as pd
 from mtl.reporting.claims import claim, show_table
 from mtl.reporting.figures import show_figure, use_report_style
 from mtl.reporting.figures_results import cosine_heatmap, lines_over_steps, training_curves
-from mtl.reporting.gradient_tables import readable_conflicts
+from mtl.reporting.gradient_tables import conflict_counts, only_decidable, readable_conflicts
 from mtl.reporting.metrics_file import write_metrics
+from mtl.studies.em.answers import training_answer
 from mtl.studies.em.study import EMStudy
 from mtl.studies.em.variants import AUTOMATIC_ONLY
 from mtl.training.gradient_summary import summarise
@@ -72,24 +74,24 @@ study = EMStudy(parameters)
 arms = list(parameters.arms)
 sizes = [
     {"arm": arm, "weights": sum(p.numel() for p in study.untrained_model(arm).parameters())}
-    | study.settings(arm).task_weights
+    | {f"alpha {task.split('/')[1]}": alpha for task, alpha in study.settings(arm).task_weights.items()}
     for arm in arms
 ]
 show_table(
     pd.DataFrame(sizes),
     source="provenance.json",
-    caption="Arms: weights, and alpha of every task",
+    caption=f"Arms: weights, and alpha of every head's loss in each mode ({', '.join(parameters.modes)})",
     index=False,
 )
 
 # %% [markdown]
 # ## Training
 # Every arm sees the same crops in the same order for the same number of steps. The checkpoint is the one whose own
-# instances fit the validation part best (one minus the adapted Rand error). If the run asks for it, the first arm is
-# trained once more without the proofread mode: the next notebook needs it.
+# instances fit the validation part best (one minus the adapted Rand error). If the run asks for it and has both modes,
+# the first arm is trained once more without the proofread mode: the next notebook needs it.
 
 # %%
-extra = [name for name in parameters.ablated if name == AUTOMATIC_ONLY]
+extra = [name for name in study.ablations if name == AUTOMATIC_ONLY]
 results = {variant: study.train(variant)[0] for variant in [*arms, *extra]}
 rows = [
     {
@@ -106,25 +108,22 @@ show_table(
 )
 
 # %% [markdown]
-# The losses of the first arm, head by head: both modes start level, because a prompt changes nothing before its path
-# has learnt anything.
+# The losses of the first arm, head by head. Where there are two modes they start level, because a prompt changes
+# nothing before its path has learnt anything; the mask head of `target_head` has a loss in the proofread mode only.
 
 # %%
 first = results[arms[0]]
 curves = first.history.pivot_table(index="epoch", columns="key", values="value").reset_index()
+heads = {"sem": "Semantic", "ins": "Embedding", "geom": "Geometry", "target": "Mask"}
 panels = {
-    title: [f"{mode}: {short}" for mode in parameters.modes]
-    for title, short in (("Semantic", "loss_sem"), ("Embedding", "loss_ins"), ("Geometry", "loss_geom"))
-    if f"train/{parameters.modes[0]}/{short}" in curves
+    title: [f"{mode}: {short}" for mode in parameters.modes if f"train/{mode}/loss_{short}" in curves]
+    for short, title in heads.items()
 }
-names = {
-    f"train/{mode}/{key}": f"{mode}: {key}"
-    for mode in parameters.modes
-    for key in ("loss_sem", "loss_ins", "loss_geom")
-}
+panels = {title: names for title, names in panels.items() if names}
+names = {f"train/{mode}/loss_{short}": f"{mode}: {short}" for mode in parameters.modes for short in heads}
 show_figure(
     training_curves(curves.rename(columns=names), panels),
-    alt="Training losses of the semantic, embedding and geometry heads over the epochs, in both modes.",
+    alt="Training losses over the epochs, a panel per head and a line per mode.",
     source=f"checkpoints/fold_0/{arms[0]}/history.parquet",
 )
 
@@ -145,15 +144,15 @@ show_figure(
 # ## Do the tasks disagree?
 # On a few fixed batches $g_k$ is the gradient of $\alpha_k L_k$ over the backbone, in full precision. The cosine of two
 # tasks says whether they agree; sampling noise pulls every cosine towards zero, and the cosine of *one* task between two
-# batches shows how far (the noise floor). Two tasks conflict only where the upper end of the interval is below zero.
+# batches shows how far (the noise floor). Two tasks conflict only where the upper end of the interval is below zero
+# (framed); with fewer than three batches, or where a task's own gradient is all noise, there is no verdict.
 
 # %%
-summary = summarise(first.gradients)
+summary = only_decidable(summarise(first.gradients))
+conflicting = summary.matrix("upper95").where(summary.matrix("verdict") == "conflict")
 show_figure(
-    cosine_heatmap(
-        summary.matrix("cosine"), summary.matrix("upper95"), f"At the end of training, arm {arms[0]}"
-    ),
-    alt="Heat map of the cosines between the gradients of all heads in both modes over the backbone.",
+    cosine_heatmap(summary.matrix("cosine"), conflicting, f"At the end of training, arm {arms[0]}"),
+    alt="Heat map of the cosines between the gradients of all tasks over the backbone.",
     source=f"checkpoints/fold_0/{arms[0]}/gradients.parquet",
 )
 
@@ -164,8 +163,13 @@ show_figure(
 pairs = summary.pairs[
     (summary.pairs["block"] == "all") & (summary.pairs["step"] == summary.pairs["step"].max())
 ]
+named = pairs.assign(
+    task=pairs["task_a"].str.replace("/", " "), against=pairs["task_b"].str.replace("/", " ")
+)
 show_table(
-    readable_conflicts(pairs.nsmallest(6, "cosine"), ["task_a", "task_b"]),
+    readable_conflicts(named.nsmallest(6, "cosine"), ["task", "against"]).drop(
+        columns="magnitude similarity"
+    ),
     source=f"checkpoints/fold_0/{arms[0]}/gradients.parquet",
     caption="Least agreeing pairs of tasks, whole backbone, last probe",
     index=False,
@@ -188,9 +192,10 @@ show_figure(
 
 # %% [markdown]
 # ## What it means
-# The same head in two modes shares labels and most of its input, so a cosine near one between them says little: it is
-# the pairs of *different* heads, and of the same head where clicks matter, that could conflict. The reading would change
-# if a pair of modes fell below zero beyond the noise.
+# Where there are two modes, the same head shares labels and most of its input between them, so a cosine near one says
+# little: it is the pairs of *different* heads, and of the same head where clicks matter, that could conflict. One seed
+# was trained, and the probe looks at a few batches: the answer would be wrong if other batches or another seed turned
+# the verdict on a pair round.
 
 # %% [markdown]
 # ## Results
@@ -198,23 +203,28 @@ show_figure(
 
 # %%
 ends = shares[shares["step"] == shares["step"].max()].set_index("task")
-lowest = pairs.nsmallest(1, "cosine").iloc[0]
-share = {
-    head: float(ends[ends.index.str.endswith(f"/{head}")]["update_share"].sum())
-    for head in ("semantic", "instance", "geometry")
-}
+lowest = [
+    {"cosine": row.cosine, "first": row.task_a, "second": row.task_b}
+    for row in pairs.nsmallest(1, "cosine").itertuples()
+]
+share = ends["update_share"].groupby(ends.index.str.split("/").str[1], sort=False).sum()
+share = {head: round(value, 2) + 0.0 for head, value in share.items()}
+counts = conflict_counts(pairs)
 section = {
     "arms": {
         arm: {"score": r.best_score, "minutes": r.seconds / 60, "steps": r.steps}
         for arm, r in results.items()
     },
     "first_arm": arms[0],
-    "pairs": len(pairs),
-    "conflicts": int((pairs["verdict"] == "conflict").sum()),
-    "lowest": {"cosine": float(lowest["cosine"]), "first": lowest["task_a"], "second": lowest["task_b"]},
+    "modes": list(parameters.modes),
+    **counts,
+    "lowest": lowest[0] if lowest else None,
     "update_share": share,
     "headline": [
-        {"label": "Pairs of tasks in conflict", "value": int((pairs["verdict"] == "conflict").sum())},
+        {
+            "label": "Pairs of tasks in conflict",
+            "value": counts["conflicts"] if counts["decided"] else "no verdict",
+        },
         {"label": "Update share of the embedding loss", "value": share["instance"]},
     ],
 }
@@ -227,18 +237,12 @@ write_metrics(study.run.path, "training", section)
 # %% tags=["headline"]
 display(
     claim(
-        "At the end of training (arm {training.first_arm:text}), {training.conflicts} of {training.pairs} pairs of tasks "
-        "conflict beyond sampling noise; the lowest cosine is {training.lowest.cosine:.2f} ({training.lowest.first:text} "
-        "against {training.lowest.second:text}). The embedding losses of both modes account for "
-        "{training.update_share.instance:.0%} of the summed gradient, the semantic ones for "
-        "{training.update_share.semantic:.0%}, the geometry ones for {training.update_share.geometry:.0%}.",
+        training_answer(section),
         study.run.metrics,
     )
 )
 show_figure(
-    cosine_heatmap(
-        summary.matrix("cosine"), summary.matrix("upper95"), "Cosines of gradients over the backbone"
-    ),
-    alt="Heat map of the cosines between the gradients of all heads in both modes over the backbone.",
+    cosine_heatmap(summary.matrix("cosine"), conflicting, "Cosines of gradients over the backbone"),
+    alt="Heat map of the cosines between the gradients of all tasks over the backbone.",
     source=f"checkpoints/fold_0/{arms[0]}/gradients.parquet",
 )

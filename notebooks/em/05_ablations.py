@@ -26,6 +26,8 @@ variants: str = "late,embedding"  # click arms to train and compare, by comma
 ablations: str = "automatic_only,no_geometry"  # what the first arm goes without
 epochs: int = 6  # passes
 label_fraction: float = 1.0  # chance of an object to be labelled
+weight_geometry: float = 1.0  # of the geometry loss; 0 leaves loss and head out
+training_modes: str = "automatic,proofread"  # modes of a step, by comma
 n_bootstrap: int = 1000  # bootstrap resamples of every interval
 seed: int = 0  # of everything random
 
@@ -42,16 +44,19 @@ parameters = read_parameters("em", globals())
 # Every ablation makes as many steps as the first arm, on crops drawn with the same seed, and starts from the same
 # weights in backbone and heads (the path of the clicks aside).
 # With `labels_50` and `labels_20` the other objects become *unknown*: most crops are then fractionary, with known and
-# unknown voxels side by side, and what is unknown pulls nowhere.
+# unknown voxels side by side, and what is unknown pulls nowhere. What would change nothing in this run is not trained.
 
 # %%
 import pandas as pd
+from mtl.evaluation.em.alarms import alarm_table, object_alarms, segmentation_alarms
 from mtl.reporting.claims import claim, show_table
 from mtl.reporting.figures import show_figure, use_report_style
 from mtl.reporting.figures_results import forest_plot, lines_over_steps
 from mtl.reporting.metrics_file import write_metrics
+from mtl.studies.em.answers import ablations_answer
+from mtl.studies.em.labelled_share import labelled_share
 from mtl.studies.em.segmentation import automatic_instances, segment_with_network
-from mtl.studies.em.segmentation_scores import SHOWN, difference_of, scores_of
+from mtl.studies.em.segmentation_scores import SHOWN, counted_objects, difference_of, scores_of
 from mtl.studies.em.study import EMStudy
 from mtl.studies.em.variants import ABLATIONS, DESCRIPTIONS
 
@@ -63,19 +68,47 @@ asked = pd.DataFrame(
         "ablation": name.replace("_", " "),
         "what": DESCRIPTIONS[name],
         "changes": ", ".join(f"{k} = {v}" for k, v in ABLATIONS[name].items()),
+        "trained": "yes" if name in study.ablations else "no: it changes nothing in this run",
     }
     for name in parameters.ablated
 )
 show_table(asked, source="provenance.json", caption=f"What the arm {first} goes without", index=False)
 
 # %% [markdown]
+# ## Labels
+# `label_fraction` is a chance per object; this is what it came to in the training part, for the first arm and for
+# ablations that change it. Known background counts among all voxels.
+
+# %%
+fewer = [name for name in study.ablations if "label_fraction" in ABLATIONS[name]]
+told = {name: labelled_share(study, name) for name in (first, *fewer)}
+rows = [
+    {
+        "network": name.replace("_", " "),
+        "asked for": share["asked"],
+        "labelled": f"{share['labelled']} of {share['objects']} objects",
+        "of objects": share["objects_share"],
+        "of their voxels": share["foreground_share"],
+        "of all voxels": share["known_share"],
+    }
+    for name, share in told.items()
+]
+show_table(
+    pd.DataFrame(rows), source="metrics.json#/ablations/labels", caption="What is labelled", index=False
+)
+
+# %% [markdown]
 # ## Training
 # What the training notebook has made already is taken from there.
 
 # %%
-results = {name: study.train(name)[0] for name in (first, *parameters.ablated)}
+networks = [first, *study.ablations]
+results = {name: study.train(name)[0] for name in networks}
 scores = pd.concat(
-    [r.history[r.history["key"] == "val/objects"].assign(network=n) for n, r in results.items()]
+    [
+        r.history[r.history["key"] == "val/objects"].assign(network=n.replace("_", " "))
+        for n, r in results.items()
+    ]
 )
 show_figure(
     lines_over_steps(scores, "value", "network", x="epoch", ylabel="1 - adapted Rand error"),
@@ -88,9 +121,9 @@ show_figure(
 # Each network is decoded in every way that its heads allow; what stands for it is what its validation error chose.
 
 # %%
-for name in parameters.ablated:
+for name in study.ablations:
     segment_with_network(study, name)
-chosen = {name: automatic_instances(study, name) for name in (first, *parameters.ablated)}
+chosen = {name: automatic_instances(study, name) for name in networks}
 figures = {name: scores_of(study, made.labels) for name, (_, made) in chosen.items()}
 rows = [
     {
@@ -104,21 +137,44 @@ show_table(pd.DataFrame(rows), source="segmentations/", caption="Instances of th
 
 # %% [markdown]
 # ## Differences
-# Paired by block; above zero the ablation is worse (in AP50 and PQ: better). One training of each: a difference may be that of two trainings and
-# not of what was left out, so there is **no verdict** on the ablations as such.
+# Paired by block; above zero the ablation is worse (in AP50 and PQ: better). One training of each: a difference may be
+# that of two trainings and not of what was left out, so there is **no verdict** on the ablations as such.
 
 # %%
 base = chosen[first][1].labels
-differences = {name: difference_of(study, base, chosen[name][1].labels) for name in parameters.ablated}
+differences = {name: difference_of(study, base, chosen[name][1].labels) for name in study.ablations}
 rows = [
     {
         "ablation": name.replace("_", " "),
-        "what": DESCRIPTIONS[name],
         **{label: values[key] for key, label in SHOWN.items()},
     }
     for name, values in differences.items()
 ]
-show_table(pd.DataFrame(rows), source="segmentations/", caption=f"Ablation minus {first}", index=False)
+if rows:
+    display(
+        show_table(
+            pd.DataFrame(rows), source="segmentations/", caption=f"Ablation minus {first}", index=False
+        )
+    )
+else:
+    print("no ablation was trained: nothing to compare")
+
+# %% [markdown]
+# ## Alarms
+# Patterns that make a figure worth less than it looks: objects are mostly joined, a test part unlike the part that chose
+# the settings, too few objects.
+
+# %%
+rung = {
+    name.replace("_", " "): segmentation_alarms(figures[name], made.validation_error)
+    for name, (_, made) in chosen.items()
+}
+rung["test part"] = object_alarms(counted_objects(study))
+alarms = alarm_table(rung)
+if len(alarms):
+    display(show_table(alarms, source="segmentations/", caption="Alarms", index=False))
+else:
+    print("no alarm")
 
 # %% [markdown]
 # ## Limitations
@@ -133,13 +189,18 @@ show_table(pd.DataFrame(rows), source="segmentations/", caption=f"Ablation minus
 # The figures of this notebook go to `metrics.json`; the answer reads them from there.
 
 # %%
-worst = max(differences, key=lambda name: differences[name]["adapted_rand"].value)
+worst = max(differences, key=lambda name: differences[name]["adapted_rand"].value, default=None)
 section = {
     "first_arm": first,
     "scores": figures,
     "differences": differences,
     "n": len(differences),
-    "worst": {"name": DESCRIPTIONS[worst], "difference": differences[worst]["adapted_rand"]},
+    "skipped": ", ".join(DESCRIPTIONS[name] for name in parameters.ablated if name not in study.ablations),
+    "labels": {name: share | {"name": DESCRIPTIONS.get(name, name)} for name, share in told.items()},
+    "worst": {"name": DESCRIPTIONS[worst], "difference": differences[worst]["adapted_rand"]}
+    if worst
+    else None,
+    "alarms": alarms.to_dict("records"),
     "headline": [
         {"label": f"Adapted Rand error, {DESCRIPTIONS[name]}, minus {first}", "value": values["adapted_rand"]}
         for name, values in differences.items()
@@ -148,12 +209,14 @@ section = {
 write_metrics(study.run.path, "ablations", section)
 
 # %% [markdown]
-# The picture of the answer: one line per ablation.
+# The picture of the answer: one line per ablation, or the arm itself where there is none.
 
 # %%
 bars = [
     {"label": DESCRIPTIONS[name], "estimate": values["adapted_rand"]} for name, values in differences.items()
 ]
+if not bars:
+    bars = [{"label": f"arm {first}", "estimate": figures[first]["adapted_rand"]}]
 
 # %% [markdown]
 # ## Answer
@@ -162,17 +225,15 @@ bars = [
 # %% tags=["headline"]
 display(
     claim(
-        "Of {ablations.n} ablations of the arm {ablations.first_arm:text}, *{ablations.worst.name:text}* has the highest "
-        "adapted Rand error, different from the arm's by {ablations.worst.difference}. One training of each: no verdict "
-        "on what was left out.",
+        ablations_answer(section),
         study.run.metrics,
     )
 )
 show_figure(
     forest_plot(
         bars,
-        xlabel=f"Adapted Rand error, ablation minus {first}",
-        reference=0.0,
+        xlabel=f"Adapted Rand error, ablation minus {first}" if differences else "Adapted Rand error",
+        reference=0.0 if differences else None,
         reference_label="no difference",
     ),
     alt="Difference in adapted Rand error between each ablation and the first arm, with intervals over blocks.",

@@ -64,9 +64,9 @@ def test_every_target_is_drawn(n_axes):
         "direction": rng.normal(size=(n_axes, 24, 24)),
         "tensor": np.einsum("ikyx,jkyx->ijyx", vectors, vectors).reshape(n_axes**2, 24, 24),
     }
-    figure = target_pictures(image, labels, targets, (8.0, 8.0))
+    figure = target_pictures(image, labels, targets, (8.0, 8.0), "skeleton")
     titles = {axis.get_title(loc="center") for axis in figure.axes} - {""}
-    assert len(titles) == 6
+    assert len(titles) == 6 and any("skeleton" in title for title in titles)
     coherence = figure.axes[5].images[0].get_array()
     assert coherence.min() >= 0 and coherence.max() <= 1
 
@@ -78,3 +78,10 @@ def test_click_curves_show_every_arm_with_its_band():
     axis = click_curves(table, ["a", "b"]).axes[0]
     assert [line.get_label() for line in axis.lines] == ["a", "b"]
     assert len(axis.collections) == 2
+
+
+def test_without_a_geometry_head_only_its_targets_are_missing():
+    image, labels = np.zeros((24, 24)), np.ones((24, 24), int)
+    figure = target_pictures(image, labels, {"weight": np.ones((24, 24))}, (8.0, 8.0))
+    titles = {axis.get_title(loc="center") for axis in figure.axes} - {""}
+    assert len(titles) == 3 and not any("geometry" in title for title in titles)

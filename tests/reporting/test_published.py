@@ -50,6 +50,14 @@ def test_publish_copies_what_the_table_needs(run: Path, tmp_path: Path) -> None:
     assert record["command"] == "mtl run brain_mri --params quick"
 
 
+def test_notebooks_publish_in_sections_of_their_own(run: Path, tmp_path: Path) -> None:
+    metrics = {"title": "Clicks", "rows": [ROWS[0] | {"metric": "NoC"}]}
+    write_metrics(run, "published_clicks", metrics)
+    write_metrics(run, "unpublished", {"rows": [ROWS[0] | {"metric": "none"}]})
+    record = read_json(publish(run, tmp_path / "published"))
+    assert record["rows"] == [*ROWS, *metrics["rows"]] and record["title"] == "Three stages"
+
+
 @pytest.mark.parametrize("status", ["failed", "dead", "running", None])
 def test_a_run_that_did_not_end_well_is_not_published(run: Path, tmp_path: Path, status: str | None) -> None:
     (run / "run.json").unlink()

@@ -105,6 +105,16 @@ class CropDataset(Dataset):
         """Choose the epoch whose crops are to be drawn."""
         self._epoch.fill_(epoch)
 
+    def annotated(self, volume: EMVolume) -> np.ndarray:
+        """Labels int64 ``(*sp)`` of a whole volume as crops hold them: borders drawn, the rest unknown.
+
+        Parts of an object keep the object's id, and nothing is augmented.
+        """
+        labels = volume.read_labels(volume.box)
+        if len(self.crop_size) == 3:
+            return self._marked(labels, volume.name, [0, 0, 0])
+        return np.stack([self._marked(plane, volume.name, [z, 0, 0]) for z, plane in enumerate(labels)])
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         if index < 0:
             raise IndexError(f"index {index} of a dataset of {self.length} crops")
@@ -145,14 +155,14 @@ class CropDataset(Dataset):
         return volume, start, move(image), resolve_fractionary(move(labels))
 
     def _changed(self, labels: np.ndarray, name: str, start: list[int]) -> np.ndarray:
-        """Labels with borders, with what is not annotated unknown, and with parts of their own.
-
-        Borders come first: who annotates an instance draws its border with it.
-        """
-        labels = contact_membrane(labels, self.contact_membrane)
-        if self.label_fraction < 1:
-            labels = self._fraction(labels, name, start)
+        """Labels with borders, with what is not annotated unknown, and with parts of their own."""
+        labels = self._marked(labels, name, start)
         return split_components(labels) if self.split_components else labels
+
+    def _marked(self, labels: np.ndarray, name: str, start: list[int]) -> np.ndarray:
+        """Borders come first: who annotates an instance draws its border with it."""
+        labels = contact_membrane(labels, self.contact_membrane)
+        return self._fraction(labels, name, start) if self.label_fraction < 1 else labels
 
     def _fraction(self, labels: np.ndarray, name: str, start: list[int]) -> np.ndarray:
         key = f"{self.label_seed}/{name}"

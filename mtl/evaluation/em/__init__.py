@@ -7,6 +7,8 @@
 ``tuning``          a few parameters tuned on a validation part
 ``simulated_user``  where a patient annotator would click next
 ``click_curves``    Dice after k clicks, clicks needed, area under the curve, with intervals over objects
+``click_arms``      arms compared by object, with p-values after Holm
+``alarms``          patterns that make a good-looking figure worthless
 """
 
 from mtl.evaluation.em.segmentation import adapted_rand_error, compare_segmentations, evaluate_instances

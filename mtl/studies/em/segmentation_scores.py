@@ -32,6 +32,12 @@ def difference_of(study: EMStudy, first: np.ndarray, second: np.ndarray) -> dict
     return compare_segmentations(first, second, study.test_labels, **_settings(study))
 
 
+def counted_objects(study: EMStudy) -> int:
+    """How many true objects of the test part are large enough to count."""
+    sizes = np.unique(study.test_labels[study.test_labels > 0], return_counts=True)[1]
+    return int((sizes >= study.parameters.min_object_voxels).sum())
+
+
 def negated(estimate: Estimate) -> Estimate:
     """The same difference the other way round: of an error, above 0 is then better."""
     low, high = (None if end is None else -end for end in (estimate.high, estimate.low))

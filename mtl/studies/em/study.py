@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from mtl.datasets.em import EMVolume, ZSplit
+from mtl.datasets.em import CropDataset, EMVolume, ZSplit
 from mtl.errors import MissingArtefactError, ParameterError
 from mtl.files import sha256_of
 from mtl.losses.em import EMLoss
@@ -23,7 +23,7 @@ from mtl.studies.em.model_card import model_card
 from mtl.studies.em.objective import EMObjective, task_weights
 from mtl.studies.em.parameters import EMParameters, VariantParameters
 from mtl.studies.em.validation import validation_scores
-from mtl.studies.em.variants import changes, trained_by
+from mtl.studies.em.variants import changes, changes_nothing, trained_by
 from mtl.studies.provenance import record_provenance
 from mtl.studies.run_directory import RunDirectory
 from mtl.training.devices import make_fabric
@@ -116,6 +116,12 @@ class EMStudy:
         """All variants that the parameters ask for: click arms, then ablations of the first of them."""
         return [*self.parameters.arms, *self.parameters.ablated]
 
+    @property
+    def ablations(self) -> list[str]:
+        """The ablations that take away something that this run has."""
+        values = self.parameters.model_dump()
+        return [name for name in self.parameters.ablated if not changes_nothing(name, values)]
+
     def variant_parameters(self, variant: str) -> VariantParameters:
         """The run's parameters with what the variant changes. Raises ``ParameterError``."""
         p = self.parameters
@@ -146,10 +152,20 @@ class EMStudy:
         """Train a variant, or take it from its folder if it is finished; a list of one result.
 
         Raises:
-            ParameterError: unknown variant.
+            ParameterError: unknown variant, or a ``label_fraction`` that leaves no object labelled.
             TrainingError: see ``StageTrainer.fit``.
         """
+        self._check_labels(variant)
         return [self._trainer(variant).fit()]
+
+    def _check_labels(self, variant: str) -> None:
+        """A small chance may come to no object at all: said here, not where the losses are missed."""
+        fraction, part = self.variant_parameters(variant).label_fraction, self.parts["train"]
+        if fraction < 1 and not (self.crops(variant).annotated(part) > 0).any():
+            raise ParameterError(
+                f"label_fraction={fraction:g} of {variant!r} leaves no object of the training part labelled: "
+                "raise it, choose another seed, or leave this ablation out"
+            )
 
     def settings(self, variant: str) -> Stage:
         """What trains in a variant, how fast and for how long."""
@@ -173,6 +189,12 @@ class EMStudy:
     def loader(self, variant: str) -> EpochLoader:
         """The training crops of a variant: the same for every variant."""
         return self._loader(variant, self.variant_parameters(variant), self._seed("crops"))
+
+    def crops(self, variant: str) -> CropDataset:
+        """What ``loader`` draws from."""
+        crops = self.loader(variant).dataset
+        assert isinstance(crops, CropDataset)
+        return crops
 
     def _loader(self, variant: str, parameters: EMParameters, seed: int) -> EpochLoader:
         tasks = self.settings(variant).tasks

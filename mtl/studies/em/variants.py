@@ -5,6 +5,7 @@ All variants of a run make the same number of steps on the same training part.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 AUTOMATIC_ONLY = "automatic_only"
@@ -26,10 +27,12 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "labels_50": {"label_fraction": 0.5},
     "labels_20": {"label_fraction": 0.2},
 }
+#: Parameters without effect where there is no geometry head.
+GEOMETRY = {"weight_geometry", "weight_dir", "weight_cov", "weight_raw"}
 #: What each of them asks, for tables.
 DESCRIPTIONS = {
-    AUTOMATIC_ONLY: "without the proofread mode",
-    "proofread_only": "without the automatic mode",
+    AUTOMATIC_ONLY: "the automatic mode alone",
+    "proofread_only": "the proofread mode alone",
     "no_geometry": "without the geometry head",
     "no_direction": "without directions",
     "no_tensor": "without structure tensors",
@@ -44,6 +47,14 @@ DESCRIPTIONS = {
 def changes(variant: str, first_arm: str) -> dict[str, Any]:
     """Parameters of a variant that differ from the run's; ablations vary ``first_arm``."""
     return ARMS[variant] if variant in ARMS else ARMS[first_arm] | ABLATIONS[variant]
+
+
+def changes_nothing(ablation: str, parameters: Mapping[str, Any]) -> bool:
+    """Whether an ablation leaves out what a run with these parameters is without anyway."""
+    change = ABLATIONS[ablation]
+    if parameters.get("weight_geometry") == 0 and set(change) & GEOMETRY:
+        return True
+    return all(parameters.get(name) == value for name, value in change.items())
 
 
 def trained_by(variant: str) -> str:

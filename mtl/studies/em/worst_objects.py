@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mtl.datasets.em import UNKNOWN
-from mtl.evaluation.em.click_curves import best_overlapping
-from mtl.evaluation.segmentation import dice
+from mtl.evaluation.em.contingency import contingency
 from mtl.studies.em.clicks import right_and_wrong, window_around
 from mtl.studies.em.segmentation import Segmentation
 from mtl.studies.em.study import EMStudy
@@ -23,26 +22,53 @@ class Failures:
     titles: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, order=True)
+class Match:
+    """A true object and the instance that overlaps it best (0: none), by their Dice."""
+
+    dice: float
+    number: int
+    instance: int
+
+
 def worst_objects(study: EMStudy, found: Segmentation, n: int = 4) -> Failures:
     """The ``n`` true objects whose best-overlapping instance, cut to the foreground, has the lowest Dice.
 
     Empty where the test part has no object that is large enough.
     """
-    truth_ids, smallest = study.test_labels, study.parameters.min_object_voxels
-    known = truth_ids != UNKNOWN
-    instances = np.where(found.foreground & known, found.labels, 0)
-    ids, sizes = np.unique(truth_ids[truth_ids > 0], return_counts=True)
-    scored = []
-    for number in ids[sizes >= smallest]:
-        truth = truth_ids == number
-        scored.append((dice(best_overlapping(instances, truth), truth), int(number)))
+    truth = study.test_labels
+    instances = np.where(found.foreground & (truth != UNKNOWN), found.labels, 0)
     worst = Failures()
-    for score, number in sorted(scored)[:n]:
-        truth = truth_ids == number
-        box = window_around(truth, study)
-        plane = int(truth[box].sum(axis=(1, 2)).argmax())
-        mask, inside = best_overlapping(instances, truth)[box][plane], truth[box][plane]
+    for match in sorted(best_matches(instances, truth, study.parameters.min_object_voxels))[:n]:
+        mask = truth == match.number
+        box = window_around(mask, study)
+        plane = int(mask[box].sum(axis=(1, 2)).argmax())
+        overlapping = (instances[box][plane] == match.instance) & (match.instance > 0)
         worst.images.append(study.parts["test"].read(box)[0][plane])
-        worst.labels.append(right_and_wrong(mask, inside))
-        worst.titles.append(f"object {number}, Dice {score:.2f}")
+        worst.labels.append(right_and_wrong(overlapping, mask[box][plane]))
+        worst.titles.append(f"object {match.number}, Dice {match.dice:.2f}")
     return worst
+
+
+def best_matches(instances: np.ndarray, truth: np.ndarray, min_size: int = 1) -> list[Match]:
+    """For every true object of at least ``min_size`` voxels the instance with the highest Dice on it.
+
+    One pass over the volume, whatever the number of objects.
+
+    Args:
+        instances: int ``(*sp)``, 0 background; truth: int ``(*sp)``, 0 background, -100 unknown.
+
+    Raises:
+        DataError: nothing is known.
+    """
+    table = contingency(instances, truth, background="segment")
+    true, predicted, shared, _ = table.pairs()
+    sizes = table.truth_sizes
+    scores = 2 * shared / (sizes[true] + table.predicted_sizes[predicted])
+    scores[table.predicted_ids[predicted] == 0] = 0.0
+    best: dict[int, Match] = {}
+    for t, p, score in zip(true.tolist(), predicted.tolist(), scores.tolist(), strict=True):
+        number, instance = int(table.truth_ids[t]), int(table.predicted_ids[p])
+        if number > 0 and sizes[t] >= min_size and (t not in best or score > best[t].dice):
+            best[t] = Match(score, number, instance)
+    return list(best.values())

@@ -1,0 +1,132 @@
+"""Patterns that make a good-looking figure of the em study worthless, as alarms beside its tables.
+
+They add to ``mtl.evaluation.protocol.alarms`` what only segmentations and clicks have. None is a test: an
+alarm says that a figure must not be read alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from mtl.evaluation.protocol import MIN_UNITS, Alarm
+from mtl.evaluation.statistics import Estimate
+
+#: Recall of true pairs from which a segmentation never cuts, and precision below which it joins most.
+NEVER_CUT, MOSTLY_JOINED = 0.99, 0.5
+MOST_FAIL = 0.5
+
+
+def segmentation_alarms(
+    scores: Mapping[str, Estimate],
+    validation_error: float | None = None,
+    minus_baseline: Estimate | None = None,
+) -> list[Alarm]:
+    """Alarms of one segmentation of the test part, in a fixed order.
+
+    Args:
+        scores: of ``evaluate_instances``.
+        validation_error: adapted Rand error on the part that chose the settings.
+        minus_baseline: the adapted Rand error minus that of the best method without a network, paired.
+
+    Codes: mostly_merged, worse_than_baseline, validation_apart, undefined (of what tables show: not ``sq``).
+    """
+    found = [
+        _mostly_merged(scores),
+        _worse_than_baseline(minus_baseline),
+        _validation_apart(scores["adapted_rand"], validation_error),
+        _undefined(scores),
+    ]
+    return [alarm for alarm in found if alarm]
+
+
+def click_alarms(figures: Mapping[str, Estimate], clicks: int) -> list[Alarm]:
+    """Alarms of one arm's click curve.
+
+    Args:
+        figures: of ``summarise_clicks``; clicks: after which the gain is read.
+
+    Codes: clicks_do_not_help, mostly_failed.
+    """
+    gain, failed = figures[f"gain@{clicks}"], figures["failed@85"]
+    found = [
+        _clicks_do_not_help(gain, clicks),
+        _mostly_failed(failed),
+    ]
+    return [alarm for alarm in found if alarm]
+
+
+def object_alarms(n: int, least: int = MIN_UNITS) -> list[Alarm]:
+    """Alarm of a part with ``n`` objects that count, or were clicked. Code: few_objects."""
+    if n >= least:
+        return []
+    return [Alarm("few_objects", f"only {n} objects, fewer than {least}: figures per object are loose")]
+
+
+def alarm_table(found: Mapping[str, list[Alarm]]) -> pd.DataFrame:
+    """One row per alarm: what rang (the key), code, message; empty where all is well."""
+    rows = [
+        (name, alarm.code.replace("_", " "), alarm.message) for name, rung in found.items() for alarm in rung
+    ]
+    return pd.DataFrame(rows, columns=["what", "alarm", "why"])
+
+
+def _mostly_merged(scores: Mapping[str, Estimate]) -> Alarm | None:
+    recall, precision = (scores[f"rand_{name}"].value for name in ("recall", "precision"))
+    if recall is None or precision is None or recall < NEVER_CUT or precision >= MOSTLY_JOINED:
+        return None
+    return Alarm(
+        "mostly_merged",
+        f"of the pairs of voxels that it joins only {precision:.0%} belong together, and it parts "
+        "hardly any: it mostly joins objects, as one object for everything would",
+    )
+
+
+def _worse_than_baseline(difference: Estimate | None) -> Alarm | None:
+    if difference is None or difference.value is None or difference.value <= 0:
+        return None
+    beyond = difference.low is not None and difference.low > 0
+    how = "beyond its interval" if beyond else "within its interval"
+    return Alarm(
+        "worse_than_baseline",
+        f"the adapted Rand error is {difference.value:.3f} above that of the watershed on the image, {how}",
+    )
+
+
+def _validation_apart(test: Estimate, validation: float | None) -> Alarm | None:
+    if validation is None or test.low is None or test.high is None or test.low <= validation <= test.high:
+        return None
+    side = "worse" if test.value > validation else "better"
+    return Alarm(
+        "validation_apart",
+        f"{side} on the test part ({test.value:.3f}) than where its settings were chosen ({validation:.3f}), "
+        "beyond the interval: one of the two parts is not like the other",
+    )
+
+
+def _undefined(scores: Mapping[str, Estimate]) -> Alarm | None:
+    missing = {name: e.reason for name, e in scores.items() if e.value is None and name != "sq"}
+    if not missing:
+        return None
+    return Alarm("undefined", "no value for " + ", ".join(f"{name} ({why})" for name, why in missing.items()))
+
+
+def _clicks_do_not_help(gain: Estimate, clicks: int) -> Alarm | None:
+    if gain.value is None or (gain.low if gain.low is not None else gain.value) > 0:
+        return None
+    often = "click" if clicks == 1 else f"{clicks} clicks"
+    if gain.value <= 0:
+        return Alarm("clicks_do_not_help", f"after {often} Dice is no higher than before ({gain.value:+.3f})")
+    return Alarm(
+        "clicks_do_not_help", f"the gain of {gain.value:.3f} after {often} may be none: see its interval"
+    )
+
+
+def _mostly_failed(failed: Estimate) -> Alarm | None:
+    if failed.value is None or failed.value <= MOST_FAIL:
+        return None
+    return Alarm(
+        "mostly_failed",
+        f"{failed.value:.0%} of the objects never reach a Dice of 0.85: NoC@85 is mostly the largest number",
+    )
