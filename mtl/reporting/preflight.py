@@ -33,7 +33,7 @@ def long_runs(jobs: Sequence[NotebookJob], params: str, overrides: Mapping[str, 
 
 
 def preflight(study: str, params: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The study's forecast (see e.g. ``mtl.studies.brain_mri.forecast``), made with the kernels' environment.
+    """The study's forecast (``mtl.training.forecast.forecast_record``), made with the kernels' environment.
 
     Raises:
         MtlError: the steps could not be made; with the reason that the process gave.
