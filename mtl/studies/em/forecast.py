@@ -14,12 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from mtl.datasets.em import EMVolume, contact_membrane, relabel
+from mtl.datasets.em import contact_membrane, relabel
 from mtl.evaluation.em import adapted_rand_error
-from mtl.inference.em.blending import AxisTiles
 from mtl.models.em import EMModel
 from mtl.studies.em.made_embeddings import made_embeddings
-from mtl.studies.em.parameters import EMParameters
 from mtl.studies.em.prediction import VolumePrediction, predict
 from mtl.studies.em.segmentation import EMBEDDING, network_methods
 from mtl.studies.em.study import EMStudy
@@ -73,35 +71,37 @@ class _Evaluation:
 
     def __init__(self, study: EMStudy) -> None:
         self.study = study
-        self._predicted: dict[tuple[Any, ...], float] = {}
+        self._predicted: dict[tuple[Any, ...], dict[str, float]] = {}
         self._decoded: dict[str, float] = {}
 
     def validation_seconds(self, variant: str, model: EMModel) -> float:
         """One pass of ``validation_scores``."""
-        return self._prediction(variant, model) + self._one_point(variant, EMBEDDING)
+        return self._prediction(variant, model)["validation"] + self._one_point(variant, EMBEDDING)
 
     def segmentation_seconds(self, variant: str, model: EMModel) -> float:
         """``segment_with_network``: both parts predicted, every method tuned on one and used on the other."""
         p, parts = self.study.variant_parameters(variant), self.study.parts
-        windows = _window_voxels(parts["test"], p) / _window_voxels(parts["validation"], p)
-        voxels = math.prod(parts["test"].shape) / math.prod(parts["validation"].shape)
+        larger = math.prod(parts["test"].shape) / math.prod(parts["validation"].shape)
         decoding = sum(
-            (_n_points(grid) + voxels) * self._one_point(variant, method)
+            (math.prod(map(len, grid.values())) + larger) * self._one_point(variant, method)
             for method, (_, grid) in network_methods(p, self.study.volume.spacing).items()
         )
-        return (1 + windows) * self._prediction(variant, model) + decoding
+        return sum(self._prediction(variant, model).values()) + decoding
 
-    def _prediction(self, variant: str, model: EMModel) -> float:
-        """Of the validation part; without clicks, variants differ only in their heads and input."""
+    def _prediction(self, variant: str, model: EMModel) -> dict[str, float]:
+        """Seconds per part; without clicks, variants differ only in their heads and input."""
         key = (*model.heads, model.injection == "input")
         if key not in self._predicted:
             study, p = self.study, self.study.variant_parameters(variant)
-            self._predicted[key] = seconds_of(
-                lambda: predict(
-                    model, study.parts["validation"], p, study.fabric.device, study.fabric.autocast
-                ),
-                study.fabric.device,
-            )
+            held = {}  # both at once, as tuning holds them: the memory is to be seen
+
+            def predict_part(part: str) -> None:
+                held[part] = predict(model, study.parts[part], p, study.fabric.device, study.fabric.autocast)
+
+            self._predicted[key] = {
+                part: seconds_of(partial(predict_part, part), study.fabric.device)
+                for part in ("validation", "test")
+            }
         return self._predicted[key]
 
     def _one_point(self, variant: str, method: str) -> float:
@@ -111,12 +111,13 @@ class _Evaluation:
             decode, grid = network_methods(p, self.study.volume.spacing)[method]
             points = list(itertools.product(*grid.values()))
             timed = random.Random(0).sample(points, min(TIMED_POINTS, len(points)))
+            made, truth = self._made, self._labels  # before the clock starts
 
             def decode_and_score() -> None:
                 for point in timed:
                     settings = dict(zip(grid, point, strict=True)) | {"min_size": p.min_object_voxels}
-                    found = decode(validation, self._made, **settings)
-                    adapted_rand_error(found, self._labels)
+                    found = decode(validation, made, **settings)
+                    adapted_rand_error(found, truth)
 
             seconds = seconds_of(decode_and_score, self.study.fabric.device)
             self._decoded[method] = seconds / len(timed)
@@ -150,18 +151,3 @@ def _as_if_trained(
     inside = contact_membrane(labels, membrane) != 0
     embedding = made_embeddings(relabel(labels) % COLOURS, spacing, channels=channels, smear=0, drift=0)
     return VolumePrediction(inside.astype(np.float32), embedding, centroid_direction(labels, spacing))
-
-
-def _n_points(grid: dict[str, list[Any]]) -> int:
-    return math.prod(len(values) for values in grid.values())
-
-
-def _window_voxels(volume: EMVolume, parameters: EMParameters) -> int:
-    """Voxels of all windows in which a part is predicted, overlaps counted every time."""
-    p, sides = parameters, volume.shape[-parameters.dims :]
-    axes = [
-        AxisTiles(side, min(side, window), p.window_overlap)
-        for side, window in zip(sides, p.window, strict=True)
-    ]
-    planes = volume.shape[0] if p.dims == 2 else 1
-    return planes * math.prod(len(axis.starts) * axis.patch for axis in axes)

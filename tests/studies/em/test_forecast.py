@@ -32,23 +32,23 @@ def seconds_asked(monkeypatch):
 @pytest.mark.parametrize("dims", [3, 2])
 def test_rows_are_variants_and_count_what_a_run_does(tmp_path, tiny_parameters, seconds_asked, dims):
     values = {"dims": dims, "epochs": 2, "accumulate": 2, "ablations": "automatic_only,no_geometry"}
+    values |= {"crop_planes": 4, "crop_side": 16}
     study = EMStudy(tiny_parameters(tmp_path, **values))
     found = forecasts.forecast(study, n_steps=1)
     rows = {row["stage"]: row for row in found["stages"]}
     assert list(rows) == ["late", "automatic_only", "no_geometry"]
-    assert seconds_asked == ["prediction"] * 2  # with and without the geometry head
+    assert seconds_asked == ["prediction"] * 4  # two parts, with and without the geometry head
     assert not (study.run.path / "checkpoints").exists()
 
     point = 1 / forecasts.TIMED_POINTS
     validation, test = (study.parts[name].shape[0] for name in ("validation", "test"))
-    predictions = 1 + test / validation  # windows are as wide as the part, and no part is deeper than one
     points = {"embedding": 4 * 2 * 3, "boundary": 3 * 4 * 4, "direction": 4 * 3}
     tuning = {name: sum(points.values()) + 3 * test / validation for name in ("late", "automatic_only")}
     tuning["no_geometry"] = points["embedding"] + points["boundary"] + 2 * test / validation
     for name, row in rows.items():
         parts = row["minutes_of"]
         assert parts["validation"] * 60 == pytest.approx(2 * (1 + point))
-        assert parts["prediction and tuning"] * 60 == pytest.approx(predictions + tuning[name] * point)
+        assert parts["prediction and tuning"] * 60 == pytest.approx(2 + tuning[name] * point)
         assert parts["gradient diagnostics"] > 0
         assert row["minutes"] == pytest.approx(sum(parts.values()))
     assert rows["late"]["steps"] == study.train("late")[0].steps == 4
@@ -62,11 +62,3 @@ def test_decodings_are_timed_on_outputs_that_hold_objects():
     by_direction = decode_directions(made.geometry, inside, SPACING, reach=48.0, fill=True)
     assert adapted_rand_error(by_embedding, labels) < 0.1
     assert adapted_rand_error(by_direction, labels) < 0.3
-
-
-def test_windows_count_as_often_as_they_overlap(tiny_parameters, tmp_path):
-    study = EMStudy(tiny_parameters(tmp_path, window_planes=4, window_side=32, window_overlap=0.5))
-    test = study.parts["test"]
-    planes, side = test.shape[0], test.shape[1]
-    assert (planes, side) == (8, 40)  # windows at planes 0, 2, 4 and at pixels 0, 8
-    assert forecasts._window_voxels(test, study.parameters) == (3 * 4) * (2 * 32) ** 2
