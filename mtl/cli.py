@@ -86,7 +86,7 @@ def preflight(
     params: Params = "full",
     overrides: Overrides = None,
 ) -> None:
-    """Measure what a run would take, in minutes and memory, by a few steps of every stage."""
+    """Measure what a run would take, in time and memory, by a few steps of every stage or variant."""
     from mtl.reporting.preflight import preflight as measure
     from mtl.reporting.preflight import preflight_text
     from mtl.studies.parameters import parse_overrides

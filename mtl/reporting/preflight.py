@@ -33,7 +33,7 @@ def long_runs(jobs: Sequence[NotebookJob], params: str, overrides: Mapping[str, 
 
 
 def preflight(study: str, params: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The study's forecast (see e.g. ``mtl.studies.brain_mri.forecast``), made with the kernels' environment.
+    """The study's forecast (``mtl.training.forecast.forecast_record``), made with the kernels' environment.
 
     Raises:
         MtlError: the steps could not be made; with the reason that the process gave.
@@ -49,17 +49,43 @@ def preflight(study: str, params: str, overrides: Mapping[str, Any]) -> dict[str
 
 
 def preflight_text(found: Mapping[str, Any]) -> str:
-    """The forecast as lines for a terminal."""
-    lines = [
-        f"  {row['stage']:<10} {row['steps']:>8,} steps in {row['folds']} fold{'s' * (row['folds'] > 1)}, "
-        f"{row['seconds_per_step']:.3g} s each: {row['minutes']:.1f} min"
-        for row in found["stages"]
-    ]
+    """The forecast as lines for a terminal: a row per stage, or variant, and what its time goes to."""
     memory = f"{found['memory_gib']:.1f} GiB of memory"
     if found["gpu_memory_gib"] is not None:
         memory += f", {found['gpu_memory_gib']:.1f} GiB on the GPU"
-    total = f"Preflight: about {found['minutes']:.0f} min of training on {found['device']}, {memory}"
-    return "\n".join([total, *lines])
+    total = f"Preflight: about {_duration(found['minutes'])} on {found['device']}, {memory}"
+    table = _table(found["stages"])
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = [
+        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
+        for line in table
+    ]
+    return "\n".join([total, *(f"  {line}" for line in lines), f"Not counted: {found['not_counted']}"])
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Header and cells; no column that says nothing."""
+    parts = list(dict.fromkeys(name for row in rows for name in row["minutes_of"]))
+    several = any(row["folds"] > 1 for row in rows)
+    head = ["", *(["folds"] if several else []), "steps", "per step", *parts, "in all"]
+    cells = [
+        [
+            row["stage"],
+            *([str(row["folds"])] if several else []),
+            f"{row['steps']:,}",
+            f"{row['seconds_per_step']:.3g} s",
+            *(_duration(row["minutes_of"][name]) if name in row["minutes_of"] else "" for name in parts),
+            _duration(row["minutes"]),
+        ]
+        for row in rows
+    ]
+    return [head, *cells]
+
+
+def _duration(minutes: float) -> str:
+    if minutes < 1.5:
+        return f"{60 * minutes:.0f} s"
+    return f"{minutes:.1f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
 
 
 def _answer(request: str) -> None:

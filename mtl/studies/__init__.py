@@ -25,7 +25,10 @@ _ASSEMBLIES = {
 #: Study to what a point of a sweep does: parameters to a record of what was trained.
 _POINTS = {"brain_mri": ("mtl.studies.brain_mri.sweep_point", "train_point")}
 #: Study to what tells minutes and memory of a run beforehand.
-_FORECASTS = {"brain_mri": ("mtl.studies.brain_mri.forecast", "forecast")}
+_FORECASTS = {
+    "brain_mri": ("mtl.studies.brain_mri.forecast", "forecast"),
+    "em": ("mtl.studies.em.forecast", "forecast"),
+}
 
 #: What ``mtl run`` runs, and what of it can be forecast.
 STUDIES = tuple(_PARAMETERS)

@@ -13,7 +13,7 @@ _STUDIES = ("angiography", "brain_mri", "em", "histology")
 #: What a study's validation score, which picks checkpoints, is made of beside them.
 _SELECTS = {"em": ("inference/em", "evaluation/em")}
 _TRAINS = ("datasets", "targets", "models", "losses", "training", "studies")
-#: Modules of ``studies`` that only look at what was trained, or make parameters, which are told of anyway:
+#: Modules that only look at what was trained, or make parameters, which are told of anyway:
 #: a change of theirs makes no weights stale.
 _SHOWS_ONLY = (
     "published.py",

@@ -33,7 +33,7 @@ def test_every_notebook_of_a_parameter_file_has_expected_seconds(tmp_path):
             assert all(job.expected_seconds for job in jobs), (study, name)
 
 
-@pytest.mark.parametrize(("study", "looked_at"), [("brain_mri", True), ("methods", False)])
+@pytest.mark.parametrize(("study", "looked_at"), [("brain_mri", True), ("em", True), ("methods", False)])
 def test_only_studies_with_a_forecast_are_looked_at(monkeypatch, study, looked_at):
     monkeypatch.setattr(preflight, "preflight", lambda study, *_: study)
     monkeypatch.setattr(preflight, "preflight_text", lambda found: f"forecast of {found}")
