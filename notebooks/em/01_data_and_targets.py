@@ -22,7 +22,7 @@ run: str = "quick"  # name of the run directory in outputs/em/
 data_root: str = ""  # folder of the data sets
 volume: str = "phantom"  # phantom, or a file or folder below data_root
 dims: int = 3  # 2: every plane is a sample of its own
-gap_planes: int = 4  # unused planes between two parts
+gap_planes: int = -1  # unused planes between two parts; -1: 16, or a sixth of a thin volume
 contact_membrane: int = 1  # voxels between touching objects that are learnt as background
 label_fraction: float = 1.0  # chance of an object to be labelled
 min_object_voxels: int = 50  # smaller objects count neither as truth nor as found
@@ -114,7 +114,7 @@ rows = [
 show_table(
     pd.DataFrame(rows),
     source="split.json",
-    caption=f"Parts, {parameters.gap_planes} planes apart",
+    caption=f"Parts, {study.split.gap} planes apart",
     index=False,
 )
 
