@@ -112,7 +112,9 @@ class EMParameters(StudyParameters):
     window_overlap: float = Field(0.25, ge=0, lt=1, description="of neighbouring windows")
     decode_tile_planes: int = Field(0, ge=0, description="planes decoded at once, then stitched; 0: all")
     decode_tile_side: int = Field(0, ge=0, description="pixels along a side decoded at once; 0: all")
-    decode_tile_overlap: float = Field(0.25, gt=0, le=0.5, description="of neighbouring tiles; joins objects")
+    decode_tile_overlap: float = Field(
+        0.5, gt=0, le=0.5, description="of neighbouring tiles: less is faster, and joins objects less well"
+    )
     min_object_voxels: int = Field(50, ge=1, description="smaller ones are neither truth nor found")
     n_bootstrap: int = Field(1000, ge=100, description="bootstrap resamples of every interval")
     click_objects: int = Field(30, ge=2, description="objects of the test part that are clicked")
