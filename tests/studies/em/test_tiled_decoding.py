@@ -142,12 +142,10 @@ def test_ids_on_disk_are_a_volume_that_opens(trained_study, tmp_path):
 
 PEAK = """
 import sys
-from functools import partial
 from pathlib import Path
 import numpy as np, torch, zarr
 from mtl.datasets.em import open_zarr
 from mtl.models.em import EMModel
-from mtl.studies.em.decodings import by_embedding
 from mtl.studies.em.parameters import EMParameters
 from mtl.studies.em.tiled_decoding import segment_volume
 from mtl.studies.em.window_benchmarks import peak_mib
@@ -161,9 +159,15 @@ rng = np.random.default_rng(0)
 for start in range(0, depth, 8):
     image[start : start + 8] = rng.integers(0, 255, (8, 96, 96), dtype=np.uint8)
 model = EMModel(features=4, embedding_channels=8, blocks_down=(1, 1), blocks_up=(1,))
-p = EMParameters(window_planes=16, window_side=96, decode_tile_planes=tile)
+p = EMParameters(window_planes=16, window_side=96, decode_tile_planes=tile, decode_tile_overlap=0.2)
 volume = open_zarr(folder / "image.zarr")
-decode = partial(by_embedding, threshold=0.4, bandwidth=3.0, min_size=50)
+
+
+
+def decode(volume, found):  # quick: noise has no objects worth a look
+    return 1 + (found.embedding.mean(0) > 0)
+
+
 segment_volume(model, volume.part(slice(0, 16), "warm-up"), p, decode)
 before = peak_mib()
 segment_volume(model, volume, p, decode, path=folder / "ids.zarr")
@@ -183,4 +187,4 @@ def test_memory_holds_one_tile_whatever_the_depth(tmp_path):
         assert done.returncode == 0, done.stderr
         peaks[depth, tile] = float(done.stdout)
     assert peaks[240, 20] < peaks[40, 20] + 20, peaks  # MiB; the outputs of the whole are 76
-    assert peaks[240, 0] > peaks[240, 20] + 60, peaks
+    assert peaks[240, 0] > peaks[240, 20] + 40, peaks
