@@ -193,8 +193,9 @@ def embedding_logits(embedding: Tensor, prompts: PointPrompts, delta_d: float = 
     After Snell, Swersky and Zemel, *Prototypical Networks for Few-shot Learning*, NeurIPS 2017.
 
     Returns:
-        ``(B, 1, *sp)``; a sample without a positive point has ``-inf`` everywhere.
+        ``(B, 1, *sp)``, float32 at least; a sample without a positive point has ``-inf`` everywhere.
     """
+    embedding = embedding if embedding.dtype == torch.float64 else embedding.float()
     at_points = embeddings_at(embedding, prompts)
     squares = []
     for kind in (POSITIVE, NEGATIVE):

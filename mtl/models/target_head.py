@@ -103,9 +103,19 @@ class TargetHead(nn.Module):
 def affinity(embedding: Tensor, at_points: Tensor, counted: Tensor, delta_d: float) -> Tensor:
     """``(B, 1, *sp)`` in [0, 1]: exp(-d^2 / delta_d^2) to the nearest of the points in embedding space.
 
-    ``at_points`` ``(B, P, E)``: their embeddings; ``counted`` ``(B, P)`` bool: which of them matter.
+    ``at_points`` ``(B, P, E)``: their embeddings; ``counted`` ``(B, P)`` bool: which of them matter. Computed
+    in float32 at least, also under autocast: the square of a distance is a small difference of large numbers.
     """
-    flat = embedding.flatten(2)
+    flat, at_points = (
+        x if x.dtype == torch.float64 else x.float() for x in (embedding.flatten(2), at_points)
+    )
+    with torch.autocast(flat.device.type, enabled=False):
+        nearest = _squared_distance(flat, at_points, counted)
+    return torch.exp(-nearest / delta_d**2).view(len(flat), 1, *embedding.shape[2:])
+
+
+def _squared_distance(flat: Tensor, at_points: Tensor, counted: Tensor) -> Tensor:
+    """``(B, 1, N)``: to the nearest of the points that count, infinite where there is none."""
     away = flat.square().sum(1, keepdim=True) - 2 * at_points @ flat + at_points.square().sum(2, keepdim=True)
     away = away.masked_fill(~counted[:, :, None], torch.inf)
     nearest = (
@@ -113,4 +123,4 @@ def affinity(embedding: Tensor, at_points: Tensor, counted: Tensor, delta_d: flo
         if away.shape[1]
         else flat.new_full((len(flat), 1, flat.shape[2]), torch.inf)
     )
-    return torch.exp(-nearest.clamp_min(0) / delta_d**2).view(len(flat), 1, *embedding.shape[2:])
+    return nearest.clamp_min(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from mtl.datasets.em.fib25 import SAMPLE, TRUTH, read_fib25
 from mtl.datasets.em.hdf5 import CREMI_IMAGE, read_cremi, read_gala, read_hdf5
@@ -34,6 +35,8 @@ def open_volume(
     dataset: str = "stack",
     level: int = 0,
     need_foreground: bool = True,
+    labels_dataset: str | None = None,
+    intensity_range: tuple[float, float] | None = None,
 ) -> EMVolume:
     """Open a volume of any known layout.
 
@@ -43,34 +46,57 @@ def open_volume(
         labels: the labels' file for a plain TIFF or HDF5 image, the labels' folder for a folder of planes,
             or their key in a Zarr store. A TIFF of 0 and 255 is a membrane map.
         name: of the volume; the layout's or the file's where not given.
-        dataset: key in plain HDF5 files.
+        dataset: key in plain HDF5 files; labels_dataset: that of the labels, where it is another one.
         level: scale level of an OME-NGFF image.
         need_foreground: refuse a volume without labels, or with no known instance in them.
+        intensity_range: see `EMVolume`.
 
-    Raises `DataError` naming file and key, and what is expected there; see the readers.
+    Raises `DataError` naming file and key, and what is expected there; see the readers. `ParameterError` for
+    a key or level that the layout has no use for.
     """
     path = Path(path)
     if not path.exists():
         raise DataError(f"{path}: no such file or folder; expected {EXPECTED}")
-    volume = _opened(path, spacing, labels, dataset, level)
+    volume = _opened(path, spacing, labels, Keys(dataset, labels_dataset, level))
     if name is not None:
         volume = replace(volume, name=name)
+    if intensity_range is not None:
+        volume = replace(volume, intensity_range=intensity_range)
     if need_foreground:
         check_foreground(volume)
     return volume
 
 
-def _opened(
-    path: Path, spacing: Sequence[float] | None, labels: str | Path | None, dataset: str, level: int
-) -> EMVolume:
+#: What the fields of `Keys` are called in messages.
+CALLED = {"dataset": "HDF5 key", "labels_dataset": "HDF5 key of labels", "level": "OME-NGFF level"}
+
+
+class Keys(NamedTuple):
+    """Where in a file or store the volume lies."""
+
+    dataset: str = "stack"
+    labels_dataset: str | None = None
+    level: int = 0
+
+    def refuse(self, path: Path, *unused: str) -> None:
+        """Raise `ParameterError` where one of ``unused`` is given for the volume at ``path``."""
+        for name in unused:
+            if (given := getattr(self, name)) != self._field_defaults[name]:
+                raise ParameterError(f"{path}: the {CALLED[name]} {given!r} has no meaning in this layout")
+
+
+def _opened(path: Path, spacing: Sequence[float] | None, labels: str | Path | None, keys: Keys) -> EMVolume:
     if path.is_dir() and any((path / mark).is_file() for mark in ZARR_MARKS):
-        return open_zarr(path, labels=labels, level=level, spacing=spacing)
+        keys.refuse(path, "dataset", "labels_dataset")
+        return open_zarr(path, labels=labels, level=keys.level, spacing=spacing)
+    if path.suffix.lower() in HDF5_SUFFIXES and not path.is_dir():
+        keys.refuse(path, "level")
+        return _hdf5(path, spacing, labels, keys)
+    keys.refuse(path, *Keys._fields)
     if path.is_dir() and labels is not None:
         return _tiff(path, labels, spacing)
     if path.is_dir():
         return _respaced(_folder(path), spacing)
-    if path.suffix.lower() in HDF5_SUFFIXES:
-        return _hdf5(path, spacing, labels, dataset)
     if path.suffix.lower() in TIFF_SUFFIXES:
         return _tiff(path, labels, spacing)
     raise DataError(f"{path}: unknown kind of file; expected {EXPECTED}")
@@ -90,11 +116,12 @@ def _folder(folder: Path) -> EMVolume:
     raise DataError(f"{folder}: no known layout (it holds {found}); expected {EXPECTED}")
 
 
-def _hdf5(path: Path, spacing: Sequence[float] | None, labels: str | Path | None, dataset: str) -> EMVolume:
+def _hdf5(path: Path, spacing: Sequence[float] | None, labels: str | Path | None, keys: Keys) -> EMVolume:
     with open_hdf5(path) as file:
         cremi = CREMI_IMAGE in file
     if not cremi:
-        return read_hdf5(path, labels, spacing, dataset)
+        return read_hdf5(path, labels, spacing, keys.dataset, keys.labels_dataset)
+    keys.refuse(path, "dataset", "labels_dataset")
     if labels is not None:
         raise ParameterError(f"labels={labels}: {path} is a CREMI file, which holds its labels itself")
     return _respaced(read_cremi(path, need_labels=False), spacing)

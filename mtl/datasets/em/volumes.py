@@ -97,9 +97,13 @@ class EMVolume:
         planes = slice(*z.indices(self.shape[0]))
         if planes.step != 1 or planes.start >= planes.stop:
             raise ParameterError(f"planes {z} of volume {self.name!r}: expected a non-empty run of planes")
-        box = (planes, slice(0, self.shape[1]), slice(0, self.shape[2]))
+        return self.crop((planes, *self.box[1:]), name)
+
+    def crop(self, box: Box, name: str | None = None) -> EMVolume:
+        """A box as a volume of its own; nothing is copied. Raises `ParameterError` as `read` does."""
+        box = self._checked(box)
         labels = None if self.labels is None else _cut(self.labels, box)
-        return replace(self, name=name, image=_cut(self.image, box), labels=labels)
+        return replace(self, name=name or self.name, image=_cut(self.image, box), labels=labels)
 
     def slabs(self) -> Iterator[Box]:
         """Boxes of whole planes that cover the volume, each small enough to hold in memory."""

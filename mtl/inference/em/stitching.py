@@ -7,7 +7,7 @@ already written, overlap by overlap: instance a of the volume and instance b of 
 
 and a voxel that both saw is taken from the tile in which it lies deeper, because a network knows least at the
 edge of its tile. Matches are gathered by union-find and applied in a second pass over the volume,
-slab by slab, so that only one tile is in memory: ``out`` may be a Zarr array or HDF5 data set on disk.
+block by block, so that only one tile is in memory: ``out`` may be a Zarr array or HDF5 data set on disk.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mtl.errors import DataError, ParameterError
 
 Box = tuple[slice, ...]
 Labels = NDArray[np.integer]
-SLAB = 64  # planes renumbered at a time
+BLOCK = 128  # voxels along each axis that are renumbered at a time
 
 
 def tile_boxes(shape: Sequence[int], tile: Sequence[int], overlap: Sequence[int]) -> list[Box]:
@@ -68,14 +68,15 @@ def stitch(
         tile, ids = _numbered(labels, offset)
         parent.extend(range(offset + 1, offset + 1 + ids))
         before = np.asarray(out[box])
-        for shared in filter(None, (_intersection(box, other) for other in written)):
-            view = _within(shared, box)
+        neighbours = [other for other in written if _intersection(box, other)]
+        for other in neighbours:
+            view = _within(_intersection(box, other), box)
             # What earlier tiles were found to share counts as one instance here.
-            for known, new in _matches(_roots(parent)[before[view]], tile[view], min_iou):
+            for known, new in _matches(_by_root(before[view], parent), tile[view], min_iou):
                 _unite(parent, known, new)
-        out[box] = np.where(_belongs_to(box, written, shape), tile, before).astype(before.dtype)
+        out[box] = np.where(_belongs_to(box, neighbours, shape), tile, before).astype(before.dtype)
         written.append(box)
-    _renumber(out, _roots(parent), shape[0])
+    _renumber(out, parent, shape)
     return out
 
 
@@ -93,17 +94,19 @@ def stitched(
     return stitch(tiles, shape, min_iou=min_iou, out=out)
 
 
-def _renumber(out: Any, roots: NDArray[np.int64], length: int) -> None:
+def _renumber(out: Any, parent: list[int], shape: Sequence[int]) -> None:
     """Ids 1..K without gaps: an instance may have been written over whole by a tile that did not see it."""
-    slabs = [slice(start, min(start + SLAB, length)) for start in range(0, length, SLAB)]
+    roots = np.array([_root(parent, node) for node in range(len(parent))], np.int64)
+    counts = [-(-length // BLOCK) for length in shape]
+    blocks = [tuple(slice(k * BLOCK, (k + 1) * BLOCK) for k in corner) for corner in np.ndindex(*counts)]
     seen = np.zeros(len(roots), bool)
-    for slab in slabs:
-        seen[roots[fastremap.unique(np.asarray(out[slab]))]] = True
+    for block in blocks:
+        seen[roots[fastremap.unique(np.asarray(out[block]))]] = True
     seen[0] = False
     final = np.where(seen, np.cumsum(seen), 0)[roots]
-    for slab in slabs:
-        before = np.asarray(out[slab])
-        out[slab] = final[before].astype(before.dtype)
+    for block in blocks:
+        before = np.asarray(out[block])
+        out[block] = final[before].astype(before.dtype)
 
 
 def _numbered(labels: Labels, offset: int) -> tuple[NDArray[np.int64], int]:
@@ -167,8 +170,10 @@ def _unite(parent: list[int], one: int, other: int) -> None:
     parent[max(one, other)] = min(one, other)  # the id of the first tile stays
 
 
-def _roots(parent: list[int]) -> NDArray[np.int64]:
-    return np.array([_root(parent, node) for node in range(len(parent))], np.int64)
+def _by_root(labels: Labels, parent: list[int]) -> NDArray[np.int64]:
+    """Labels with every id replaced by its instance's first one."""
+    ids, places = fastremap.unique(np.ascontiguousarray(labels), return_inverse=True)
+    return np.array([_root(parent, int(i)) for i in ids], np.int64)[places].reshape(labels.shape)
 
 
 def _check_tile(box: Box, labels: Labels, shape: Sequence[int]) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
 from mtl.datasets.em import CropDataset, EMVolume, ZSplit, collate, open_volume, z_split
+from mtl.datasets.em.z_split import GAP
 from mtl.datasets.phantoms.em import em_phantom
 from mtl.errors import ParameterError, ProtocolError
 from mtl.files import read_json, write_json
@@ -20,6 +21,8 @@ from mtl.studies.run_directory import RunDirectory
 from mtl.targets.em import em_targets
 from mtl.training.objective import Batch
 from mtl.training.sampling import EpochLoader, ShuffledSampler
+
+LEAST_GAP = 2  # planes between two parts, where the parameters leave it to us
 
 
 def open_run_volume(parameters: EMParameters) -> EMVolume:
@@ -33,20 +36,42 @@ def open_run_volume(parameters: EMParameters) -> EMVolume:
     if p.volume != "phantom":
         root = project_path(p.data_root)
         labels = root / p.labels if p.labels else None
-        volume = open_volume(root / p.volume, spacing=p.given_spacing, labels=labels)
+        volume = open_volume(
+            root / p.volume,
+            spacing=p.given_spacing,
+            labels=labels,
+            dataset=p.hdf5_key,
+            labels_dataset=p.hdf5_labels_key or None,
+            level=p.ngff_level,
+            intensity_range=p.grey_range,
+        )
         if volume.planar != (p.dims == 2):
             kind, dims = ("a stack of separate planes", 2) if volume.planar else ("a volume", 3)
             raise ParameterError(f"parameter 'dims': {volume.name!r} is {kind}; dims={dims} is expected")
         return volume
     z, y, x = (float(value) for value in p.phantom_spacing.split(","))
-    return em_phantom(
+    phantom = em_phantom(
         (p.phantom_planes, p.phantom_side, p.phantom_side),
         (z, y, x),
         n_neurites=p.phantom_neurites,
         unannotated=p.phantom_unannotated,
+        missing_section=p.phantom_missing_section,
         planar=p.dims == 2,
         seed=p.seed if p.data_seed < 0 else p.data_seed,
     )
+    return replace(phantom, intensity_range=p.grey_range)
+
+
+def gap_planes(parameters: EMParameters, depth: int) -> int:
+    """Unused planes between two parts of a volume of ``depth`` planes.
+
+    Where the parameters do not say: 16 planes; in a thin volume a sixth of its planes (8 of 50), so that the
+    two gaps never take more than a third of it; and 2 at least, also where every plane is a sample of its
+    own: neighbouring sections show the same cells at nearly the same place.
+    """
+    if parameters.gap_planes >= 0:
+        return parameters.gap_planes
+    return max(LEAST_GAP, min(GAP, depth // 6))
 
 
 def open_split(parameters: EMParameters, volume: EMVolume, run: RunDirectory, data: str) -> ZSplit:
@@ -58,7 +83,7 @@ def open_split(parameters: EMParameters, volume: EMVolume, run: RunDirectory, da
     """
     p, depth = parameters, volume.shape[0]
     planes = [max(1, round(share * depth)) for share in (p.validation_fraction, p.test_fraction)]
-    split = z_split(volume, *planes, gap=p.gap_planes)
+    split = z_split(volume, *planes, gap=gap_planes(p, depth))
     frozen = asdict(split) | {"hash": split.hash, "test_hash": split.test_hash, "data": data}
     if run.split.exists() and read_json(run.split) != json.loads(json.dumps(frozen)):
         raise ProtocolError(
@@ -94,6 +119,7 @@ def training_loader(
         num_pos_points=p.num_pos_points,
         num_neg_points=p.num_neg_points,
         point_sample_mode=p.point_sample_mode,
+        min_target_voxels=p.min_target_voxels,
     )
     join = partial(_batch, loss=loss, tasks=tuple(tasks))
     return EpochLoader(crops, ShuffledSampler(len(crops), seed), p.batch_size, join, p.workers)

@@ -1,4 +1,7 @@
-"""From a network's outputs, or the image alone, to instances of a part: whole, or plane by plane."""
+"""From a network's outputs, or the image alone, to instances: of a tile or part whole, or plane by plane.
+
+Of ``volume`` only spacing and planarity count; ``found`` may be of any piece of it.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ def by_direction(
     """Where the predicted directions meet, in the foreground above ``threshold``, grown over what is left."""
     n_axes = 2 if volume.planar else 3
     method = partial(decode_directions, spacing=volume.spacing[-n_axes:], fill=True, **settings)
-    return plane_by_plane(volume, method, found.geometry[:n_axes], found.foreground > threshold)
+    return plane_by_plane(volume, method, found.direction, found.foreground > threshold)
 
 
 def by_boundary(volume: EMVolume, found: VolumePrediction, **settings: Any) -> np.ndarray:
@@ -48,7 +51,7 @@ def by_watershed(volume: EMVolume, inside: np.ndarray, **settings: Any) -> np.nd
 
 
 def plane_by_plane(volume: EMVolume, method: Decoding, *fields: np.ndarray) -> np.ndarray:
-    """``method`` on the whole part, or on every plane of a planar one, with ids that no two planes share.
+    """``method`` on all of it, or on every plane of a planar volume, with ids that no two planes share.
 
     Args:
         fields: ``(..., *sp)``, the arguments of ``method``.
@@ -57,5 +60,5 @@ def plane_by_plane(volume: EMVolume, method: Decoding, *fields: np.ndarray) -> n
         return method(*fields)
     return stacked_planes(
         method(*(np.ascontiguousarray(field[..., number, :, :]) for field in fields))
-        for number in range(volume.shape[0])
+        for number in range(fields[0].shape[-3])
     )

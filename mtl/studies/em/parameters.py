@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import ClassVar, Literal, Self
 
@@ -10,6 +11,9 @@ from pydantic import Field, field_validator, model_validator
 from mtl.studies.em.variants import ABLATIONS, ARMS, AUTOMATIC_ONLY
 from mtl.studies.parameters import BalancerName, StudyParameters
 
+#: Voxels along an axis that VISTA3D's encoder makes one of, at its coarsest.
+VISTA3D_STRIDE = 16
+FEWEST_PIXELS = 8  # along a side of a tile
 Injection = Literal["late", "input", "multiscale", "embedding", "target_head"]
 
 
@@ -19,9 +23,10 @@ class EMParameters(StudyParameters):
     study: ClassVar[str] = "em"
     #: What decides which voxels are tested: no arm of a sweep may change it.
     test_set: ClassVar[tuple[str, ...]] = (
-        "data_root", "volume", "labels", "spacing", "dims", "phantom_planes", "phantom_side",
-        "phantom_neurites", "phantom_spacing", "data_seed", "test_fraction", "validation_fraction",
-        "gap_planes", "min_object_voxels",
+        "data_root", "volume", "labels", "spacing", "hdf5_key", "hdf5_labels_key", "ngff_level",
+        "intensity_range", "dims", "phantom_planes", "phantom_side", "phantom_neurites", "phantom_spacing",
+        "phantom_unannotated", "phantom_missing_section", "data_seed", "test_fraction",
+        "validation_fraction", "gap_planes", "min_object_voxels",
     )  # fmt: skip
 
     # data
@@ -29,17 +34,26 @@ class EMParameters(StudyParameters):
     volume: str = Field("phantom", description="phantom, or a file or folder below data_root")
     labels: str = Field("", description="file of the labels below data_root, where they lie apart")
     spacing: str = Field("", description="nm per voxel as z,y,x, where the file does not say")
+    hdf5_key: str = Field("stack", min_length=1, description="data set of a plain HDF5 image")
+    hdf5_labels_key: str = Field("", description="data set of the labels' HDF5 file; empty: hdf5_key")
+    ngff_level: int = Field(0, ge=0, description="scale level of an OME-NGFF volume; 0 is the finest")
+    intensity_range: str = Field(
+        "", description="grey values that become 0 and 1, as low,high; empty: the type's own range"
+    )
     dims: Literal[2, 3] = Field(3, description="2: every plane is a sample of its own; 3: volumes")
     phantom_planes: int = Field(72, ge=8, description="planes of the phantom")
     phantom_side: int = Field(96, ge=24, description="pixels along a side of its planes")
     phantom_neurites: int = Field(60, ge=2, description="neurites of the phantom")
     phantom_spacing: str = Field("24,8,8", description="nm per voxel of the phantom as z,y,x")
     phantom_unannotated: float = Field(0.2, ge=0, lt=0.9, description="share of the phantom without labels")
+    phantom_missing_section: bool = Field(False, description="one plane of the phantom is black")
     data_seed: int = Field(-1, ge=-1, description="of the phantom; -1: as seed")
     # split by planes
     test_fraction: float = Field(0.25, gt=0, lt=0.8, description="of the planes, at the end of the volume")
     validation_fraction: float = Field(0.15, gt=0, lt=0.8, description="of the planes, before the test part")
-    gap_planes: int = Field(4, ge=0, description="unused planes between two parts")
+    gap_planes: int = Field(
+        -1, ge=-1, description="unused planes between two parts; -1: 16, or a sixth of a thin volume"
+    )
     # crops
     crop_planes: int = Field(12, ge=1, description="planes of a crop; not used with dims=2")
     crop_side: int = Field(48, ge=8, description="pixels along a side of a crop")
@@ -47,9 +61,11 @@ class EMParameters(StudyParameters):
     split_components: bool = Field(True, description="parts of an object that a crop cuts get their own ids")
     contact_membrane: int = Field(1, ge=0, description="voxels between touching objects learnt as background")
     label_fraction: float = Field(1.0, gt=0, le=1, description="chance of an object to be labelled")
+    min_target_voxels: int = Field(1, ge=1, description="prompts in training prefer objects of at least this")
     # network
     features: int = Field(12, ge=2, description="channels at full resolution")
-    levels: int = Field(3, ge=1, le=6, description="resolutions of the backbone")
+    backbone: Literal["SegResNet", "VISTA3D"] = Field("SegResNet", description="VISTA3D: its encoder")
+    levels: int = Field(3, ge=1, le=6, description="resolutions of SegResNet; VISTA3D has five")
     embedding_channels: int = Field(8, ge=2, description="channels of the instance embedding")
     # losses
     weight_semantic: float = Field(1.0, ge=0, description="of the semantic loss; 0 leaves it out")
@@ -94,6 +110,11 @@ class EMParameters(StudyParameters):
     window_planes: int = Field(24, ge=1, description="planes that the network sees at once in prediction")
     window_side: int = Field(96, ge=8, description="pixels along a side that it sees at once")
     window_overlap: float = Field(0.25, ge=0, lt=1, description="of neighbouring windows")
+    decode_tile_planes: int = Field(0, ge=0, description="planes decoded at once, then stitched; 0: all")
+    decode_tile_side: int = Field(0, ge=0, description="pixels along a side decoded at once; 0: all")
+    decode_tile_overlap: float = Field(
+        0.5, gt=0, le=0.5, description="of neighbouring tiles: less is faster, and joins objects less well"
+    )
     min_object_voxels: int = Field(50, ge=1, description="smaller ones are neither truth nor found")
     n_bootstrap: int = Field(1000, ge=100, description="bootstrap resamples of every interval")
     click_objects: int = Field(30, ge=2, description="objects of the test part that are clicked")
@@ -133,11 +154,23 @@ class EMParameters(StudyParameters):
         """``spacing`` as numbers, if it is given."""
         return _spacing(self.spacing) if self.spacing else None
 
+    @property
+    def grey_range(self) -> tuple[float, float] | None:
+        """``intensity_range`` as numbers, if it is given."""
+        return _range(self.intensity_range) if self.intensity_range else None
+
     @field_validator("spacing", "phantom_spacing")
     @classmethod
     def _is_spacing(cls, text: str) -> str:
         if text:
             _spacing(text)
+        return text
+
+    @field_validator("intensity_range")
+    @classmethod
+    def _is_range(cls, text: str) -> str:
+        if text:
+            _range(text)
         return text
 
     @model_validator(mode="after")
@@ -158,9 +191,37 @@ class EMParameters(StudyParameters):
                 f"crops_per_epoch={self.crops_per_epoch} is less than probe_batches={self.probe_batches} "
                 f"batches of batch_size={self.batch_size}"
             )
-        side = 2 ** (self.levels - 1)
-        if any(length < side for length in self.crop):
+        self._check_backbone()
+        if self.dims == 3 and self.decode_tile_planes == 1:
+            raise ValueError("decode_tile_planes=1: neighbouring tiles have no plane in common; 0 or 2 up")
+        if 0 < self.decode_tile_side < FEWEST_PIXELS:
+            raise ValueError(
+                f"decode_tile_side={self.decode_tile_side}: 0, or {FEWEST_PIXELS} pixels or more"
+            )
+        return self
+
+    def _check_backbone(self) -> None:
+        if self.backbone == "VISTA3D":
+            if "multiscale" in self.arms:
+                raise ValueError("the arm multiscale needs backbone=SegResNet")
+            for what, size in (("crops", self.crop), ("windows", self.window)):
+                if max(size) <= VISTA3D_STRIDE:
+                    raise ValueError(
+                        f"{what} of {size} voxels are too small for backbone=VISTA3D, which makes one voxel "
+                        f"of {VISTA3D_STRIDE} along each axis: a longer side is expected"
+                    )
+        elif any(length < 2 ** (self.levels - 1) for length in self.crop):
             raise ValueError(f"crops of {self.crop} voxels are too small for levels={self.levels}")
+
+    @model_validator(mode="after")
+    def _check_ablations(self) -> Self:
+        for name in self.ablated:
+            share = ABLATIONS[name].get("label_fraction", 0)
+            if share >= self.label_fraction:
+                raise ValueError(
+                    f"ablations: {name} labels {share:g} of the objects, which is not less than "
+                    f"label_fraction={self.label_fraction:g} of the run itself"
+                )
         return self
 
 
@@ -168,6 +229,10 @@ class VariantParameters(EMParameters):
     """A run's parameters as one variant has them."""
 
     injection: Injection = Field(description="how clicks reach the network")
+
+    @model_validator(mode="after")
+    def _check_ablations(self) -> Self:
+        return self  # a variant may be one of them
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -182,6 +247,16 @@ def _spacing(text: str) -> tuple[float, float, float]:
     if min(z, y, x) <= 0:
         raise ValueError("nm per voxel must be above 0")
     return z, y, x
+
+
+def _range(text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(value) for value in text.split(","))
+    except ValueError:
+        raise ValueError("two numbers are expected, the grey values of 0 and 1, as low,high") from None
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError("low,high must be finite numbers, low below high")
+    return low, high
 
 
 def _refuse_unknown(parameter: str, names: tuple[str, ...], known: Iterable[str]) -> None:

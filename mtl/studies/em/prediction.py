@@ -23,12 +23,13 @@ class VolumePrediction:
     Attributes:
         foreground: probability of any class but background, float32 ``(*sp)``.
         embedding: float32 ``(E, *sp)``.
-        geometry: float32 ``(G, *sp)``, or None without that head.
+        direction: float32 ``(S, *sp)``, or None where nobody asked for it. Nothing else of the geometry is
+            decoded, so that nothing else of it is kept.
     """
 
     foreground: np.ndarray
     embedding: np.ndarray
-    geometry: np.ndarray | None
+    direction: np.ndarray | None
 
 
 def predict(
@@ -37,24 +38,28 @@ def predict(
     parameters: EMParameters,
     device: torch.device,
     autocast: Callable[[], AbstractContextManager] = nullcontext,
+    directions: bool = False,
 ) -> VolumePrediction:
-    """Run the network over ``volume`` in overlapping windows; planes one by one where it is 2-D."""
+    """Run the network over ``volume`` in overlapping windows; planes one by one where it is 2-D.
+
+    ``directions``: keep them too; the network must have learnt them.
+    """
     model.eval().to(device)
 
     def network(images: Tensor) -> Tensor:
         with autocast():
             output = model(images)
         foreground = 1 - output["semantic"].float().softmax(dim=1)[:, :1]
-        rest = [output[name].float() for name in ("instance", "geometry") if name in output]
-        return torch.cat([foreground, *rest], dim=1)
+        ways = [output["geometry"][:, : parameters.dims].float()] if directions else []
+        return torch.cat([foreground, output["instance"].float(), *ways], dim=1)
 
     window = [
         min(side, length) for side, length in zip(parameters.window, _sides(volume, parameters), strict=True)
     ]
     found = sliding_window(network, volume, window, overlap=parameters.window_overlap, device=device)
     channels = model.instance_head.project.out_features
-    geometry = found[1 + channels :]
-    return VolumePrediction(found[0], found[1 : 1 + channels], geometry if len(geometry) else None)
+    direction = found[1 + channels :] if directions else None
+    return VolumePrediction(found[0], found[1 : 1 + channels], direction)
 
 
 def _sides(volume: EMVolume, parameters: EMParameters) -> tuple[int, ...]:

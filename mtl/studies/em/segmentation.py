@@ -16,19 +16,22 @@ from typing import Any
 import numpy as np
 
 from mtl.errors import MissingArtefactError
-from mtl.evaluation.em.tuning import tune
+from mtl.evaluation.em.tuning import Tuned, tune
 from mtl.files import atomic_path
 from mtl.inference.em.watershed import watershed_grid
 from mtl.studies.em.decodings import Decoding, by_boundary, by_direction, by_embedding, by_watershed
 from mtl.studies.em.parameters import EMParameters
 from mtl.studies.em.prediction import predict
 from mtl.studies.em.study import EMStudy
+from mtl.studies.em.tiled_decoding import PredictedTiles, decoded_by_tiles, scratch_folder
 
 #: Of the baseline that sees the image alone, and where its result is kept in the place of a variant's name.
 INTENSITY, NO_NETWORK = "intensity watershed", "no_network"
 #: Methods that read a network's outputs.
 EMBEDDING, BOUNDARY, DIRECTION = "embedding", "boundary watershed", "direction"
 EVALUATION_NOTEBOOK = "03_decoding_and_evaluation"
+#: Parameters that decide what a method makes of the image alone.
+DECODED_WITH = {"min_object_voxels", "decode_tile_planes", "decode_tile_side", "decode_tile_overlap"}
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Segmentation:
     """Instances of the test part.
 
     Attributes:
-        labels: int32 ``(*sp)``; no voxel is background.
+        labels: int32 ``(*sp)``; no voxel is background, but in tiles where a network sees no foreground.
         foreground: bool ``(*sp)``, where the network sees foreground; everywhere without a network.
         settings: chosen on validation; validation_error: adapted Rand error there.
     """
@@ -59,29 +62,49 @@ def segment_with_network(study: EMStudy, variant: str) -> dict[str, Segmentation
     Raises ``MissingArtefactError`` where the variant was not trained.
     """
     model, p = study.model(variant), study.variant_parameters(variant)
-    outputs = {
-        part: predict(model, study.parts[part], p, study.fabric.device, study.fabric.autocast)
-        for part in ("validation", "test")
-    }
-    found = {}
-    for name, (method, grid) in network_methods(p, study.volume.spacing).items():
-        decode = lambda part, m=method, **s: m(study.parts[part], outputs[part], **s)  # noqa: E731
-        found[name] = _tuned(study, decode, grid, outputs["test"].foreground > 0.5)
-        _save(study, variant, name, found[name])
-    return found
+    methods = network_methods(p, study.volume.spacing)
+    predict_tile = partial(
+        predict,
+        model,
+        parameters=p,
+        device=study.fabric.device,
+        autocast=study.fabric.autocast,
+        directions=DIRECTION in methods,
+    )
+
+    def outputs(part: str, folder: Path) -> PredictedTiles:
+        return PredictedTiles(study.parts[part], p, predict_tile, folder / part)
+
+    def decode(tiles: PredictedTiles, name: str, settings: Mapping[str, Any]) -> np.ndarray:
+        method = partial(methods[name][0], study.volume, min_size=p.min_object_voxels)
+        return tiles.decoded(lambda found: method(found, **settings))
+
+    with scratch_folder(study.run.path / ".tiles") as folder:
+        seen = outputs("validation", folder)
+        best = {
+            name: _tuned(study, lambda n=name, **settings: decode(seen, n, settings), grid)
+            for name, (_, grid) in methods.items()
+        }
+        del seen  # before the test part's outputs take its place
+        seen = outputs("test", folder)
+        foreground = seen.foreground()
+        return {
+            name: _kept(study, variant, name, decode(seen, name, tuned.parameters), foreground, tuned)
+            for name, tuned in best.items()
+        }
 
 
 def segment_image(study: EMStudy) -> Segmentation:
     """Test instances by watershed on the smoothed image; written to the run directory."""
 
     def decode(part: str, **settings: Any) -> np.ndarray:
-        volume = study.parts[part]
-        return by_watershed(volume, volume.read(volume.box)[0], **settings)
+        volume, p = study.parts[part], study.parameters
+        method = partial(by_watershed, volume, min_size=p.min_object_voxels, **settings)
+        return decoded_by_tiles(volume, p, lambda box: method(volume.read(box)[0]))
 
+    best = _tuned(study, partial(decode, "validation"), watershed_grid(study.volume.spacing))
     everywhere = np.ones(study.parts["test"].shape, bool)
-    found = _tuned(study, decode, watershed_grid(study.volume.spacing), everywhere)
-    _save(study, NO_NETWORK, INTENSITY, found)
-    return found
+    return _kept(study, NO_NETWORK, INTENSITY, decode("test", **best.parameters), everywhere, best)
 
 
 def network_methods(
@@ -139,28 +162,27 @@ def automatic_instances(study: EMStudy, variant: str) -> tuple[str, Segmentation
     return min(made.items(), key=lambda item: item[1].validation_error)
 
 
-def _tuned(
-    study: EMStudy,
-    decode: Callable[..., np.ndarray],
-    grid: Mapping[str, list[Any]],
-    foreground: np.ndarray,
-) -> Segmentation:
-    validation, smallest = study.parts["validation"], study.parameters.min_object_voxels
-    decode = partial(decode, min_size=smallest)
-    best = tune(partial(decode, "validation"), grid, validation.read_labels(validation.box))
-    labels = decode("test", **best.parameters).astype(np.int32)
-    return Segmentation(labels, foreground, best.parameters, best.error)
+def _tuned(study: EMStudy, decode: Callable[..., np.ndarray], grid: Mapping[str, list[Any]]) -> Tuned:
+    validation = study.parts["validation"]
+    return tune(decode, grid, validation.read_labels(validation.box))
 
 
 def _made_from(study: EMStudy, variant: str) -> str:
-    return study.test_hash if variant == NO_NETWORK else f"{study.test_hash} {study.fingerprint(variant)}"
+    if variant != NO_NETWORK:
+        return f"{study.test_hash} {study.fingerprint(variant)}"
+    decoded = study.parameters.model_dump(include=DECODED_WITH)
+    return f"{study.test_hash} {json.dumps(decoded, sort_keys=True)}"
 
 
 def _path(study: EMStudy, variant: str, method: str) -> Path:
     return study.run.path / "segmentations" / variant / f"{method.replace(' ', '_')}.npz"
 
 
-def _save(study: EMStudy, variant: str, method: str, found: Segmentation) -> None:
+def _kept(
+    study: EMStudy, variant: str, method: str, labels: np.ndarray, foreground: np.ndarray, tuned: Tuned
+) -> Segmentation:
+    """The segmentation, written to the run directory."""
+    found = Segmentation(labels, foreground, tuned.parameters, tuned.error)
     record = {
         "settings": found.settings,
         "validation_error": found.validation_error,
@@ -169,3 +191,4 @@ def _save(study: EMStudy, variant: str, method: str, found: Segmentation) -> Non
     path = _path(study, variant, method)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, labels=found.labels, foreground=found.foreground, record=json.dumps(record))
+    return found

@@ -138,6 +138,7 @@ class EMStudy:
         return EMModel(
             spatial_dims=p.dims,
             features=p.features,
+            backbone=p.backbone,
             blocks_down=BLOCKS_DOWN[: p.levels],
             blocks_up=(1,) * (p.levels - 1),
             embedding_channels=p.embedding_channels,
@@ -145,6 +146,7 @@ class EMStudy:
             injection=p.injection,
             delta_d=p.delta_d,
             spacing=self.volume.spacing[-p.dims :],
+            intensity={"range": p.grey_range} if p.grey_range else None,
         )
 
     # ------------------------------------------------------------------ training

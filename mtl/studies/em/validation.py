@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 
 import torch
 
@@ -12,7 +13,7 @@ from mtl.evaluation.em import adapted_rand_error
 from mtl.models.em import EMModel
 from mtl.studies.em.decodings import by_embedding
 from mtl.studies.em.parameters import EMParameters
-from mtl.studies.em.prediction import predict
+from mtl.studies.em.tiled_decoding import segment_volume
 
 
 def validation_scores(
@@ -27,7 +28,8 @@ def validation_scores(
     Decoded from the embedding with the settings that the loss aims at; what is tuned for the evaluation is
     tuned later, once.
     """
-    found = predict(model, volume, parameters, device, autocast)
-    smallest = parameters.min_object_voxels
-    instances = by_embedding(volume, found, threshold=0.5, bandwidth=parameters.delta_d, min_size=smallest)
+    decode = partial(
+        by_embedding, threshold=0.5, bandwidth=parameters.delta_d, min_size=parameters.min_object_voxels
+    )
+    instances = segment_volume(model, volume, parameters, decode, device, autocast)
     return {"objects": 1 - adapted_rand_error(instances, volume.read_labels(volume.box))}

@@ -158,12 +158,12 @@ def _print_peak(side_name: str, depth: int, side: int) -> None:
 
         run: Callable[[int], object] = ours if side_name == "ours" else in_memory
         network(torch.rand(1, 1, *patch))
-        before = _peak_mib()
+        before = peak_mib()
         run(shape[0])
-        print(json.dumps({"mib": _peak_mib() - before}))
+        print(json.dumps({"mib": peak_mib() - before}))
 
 
-def _peak_mib() -> float:
+def peak_mib() -> float:
     """Largest resident memory of this program so far.
 
     From the kernel's own count where there is one: ``getrusage`` also counts what the process held that

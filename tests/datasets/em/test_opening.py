@@ -64,11 +64,46 @@ def test_plain_files_need_spacing(tmp_path: Path, arrays: tuple[np.ndarray, np.n
     a, b = write_h5(tmp_path / "a.h5", raw=image), write_h5(tmp_path / "b.h5", raw=labels)
     tifffile.imwrite(tmp_path / "a.tif", image)
     tifffile.imwrite(tmp_path / "b.tif", labels)
-    for image_path, labels_path in ((a, b), (tmp_path / "a.tif", tmp_path / "b.tif")):
+    pair = tmp_path / "a.tif", tmp_path / "b.tif"
+    for image_path, labels_path, key in ((a, b, {"dataset": "raw"}), (*pair, {})):
         with pytest.raises(DataError, match=rf"{image_path.name}.*no voxel spacing"):
-            open_volume(image_path, labels=labels_path, dataset="raw")
-        volume = open_volume(image_path, (30, 6, 6), labels_path, dataset="raw")
+            open_volume(image_path, labels=labels_path, **key)
+        volume = open_volume(image_path, (30, 6, 6), labels_path, **key)
         np.testing.assert_array_equal(volume.read_labels(volume.box), labels)
+
+
+def test_keys_levels_and_grey_values(tmp_path: Path, arrays: tuple[np.ndarray, np.ndarray]) -> None:
+    image, labels = arrays
+    a, b = write_h5(tmp_path / "a.h5", raw=image), write_h5(tmp_path / "b.h5", ids=labels)
+    options = {"labels": b, "dataset": "raw", "labels_dataset": "ids", "intensity_range": (50.0, 100.0)}
+    volume = open_volume(a, (30, 6, 6), **options)
+    found, ids = volume.read(volume.box)
+    np.testing.assert_array_equal(ids, labels)
+    np.testing.assert_allclose(found, np.clip((image.astype(float) - 50) / 50, 0, 1), atol=1e-6)
+    with pytest.raises(DataError, match=r"b\.h5: expected a data set 'raw', which is not there; found ids"):
+        open_volume(a, (30, 6, 6), **options | {"labels_dataset": None})
+    with pytest.raises(DataError, match="low below high"):
+        open_volume(a, (30, 6, 6), **options | {"intensity_range": (9.0, 9.0)})
+
+
+@pytest.mark.parametrize(
+    ("layout", "given", "called"),
+    [
+        ("a.h5", {"level": 1}, "OME-NGFF level 1"),
+        ("cremi.hdf", {"dataset": "raw"}, "HDF5 key 'raw'"),
+        ("c.zarr", {"labels_dataset": "ids"}, "HDF5 key of labels 'ids'"),
+        ("a.tif", {"level": 2}, "OME-NGFF level 2"),
+        ("gala", {"dataset": "raw"}, "HDF5 key 'raw'"),
+    ],
+)
+def test_keys_that_a_layout_has_no_use_for_are_refused(tmp_path: Path, layout: str, given, called) -> None:
+    write_h5(tmp_path / "a.h5", stack=np.zeros((4, 8, 8), np.uint8))
+    write_h5(tmp_path / "cremi.hdf", volumes__raw=np.zeros((4, 8, 8), np.uint8))
+    zarr.create_group(str(tmp_path / "c.zarr"))
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 8, 8), np.uint8))
+    (tmp_path / "gala").mkdir()
+    with pytest.raises(ParameterError, match=rf"{layout}: the {called} has no meaning in this layout"):
+        open_volume(tmp_path / layout, (10, 10, 10), **given)
 
 
 def test_folders_of_planes(tmp_path: Path, arrays: tuple[np.ndarray, np.ndarray]) -> None:

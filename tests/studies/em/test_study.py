@@ -94,8 +94,34 @@ def test_an_unknown_variant_is_named(tmp_path, tiny_parameters):
         ({"volume": "somewhere"}, "needs data_root"),
         ({"crop_side": 8, "levels": 5}, "too small for levels=5"),
         ({"weight_instance": 0}, "weight_semantic and weight_instance must be above 0"),
+        ({"intensity_range": "5"}, "two numbers are expected"),
+        ({"intensity_range": "200,100"}, "low below high"),
+        ({"intensity_range": "0,nan"}, "low,high must be finite"),
+        ({"hdf5_key": ""}, "'hdf5_key': .*at least 1 character"),
+        ({"ngff_level": -1}, "'ngff_level'"),
+        ({"gap_planes": -2}, "'gap_planes'"),
+        ({"min_target_voxels": 0}, "'min_target_voxels'"),
+        ({"backbone": "UNet"}, "'backbone': .*'SegResNet' or 'VISTA3D'"),
+        ({"backbone": "VISTA3D", "variants": "late,multiscale"}, "multiscale needs backbone=SegResNet"),
+        ({"backbone": "VISTA3D", "crop_side": 16}, "crops of .* too small for backbone=VISTA3D"),
+        ({"backbone": "VISTA3D", "window_side": 16, "window_planes": 8}, "windows of .* too small"),
+        ({"decode_tile_planes": 1}, "decode_tile_planes=1: neighbouring tiles have no plane in common"),
+        ({"decode_tile_side": 4}, "decode_tile_side=4: 0, or 8 pixels or more"),
+        ({"decode_tile_overlap": 0}, "'decode_tile_overlap'"),
+        (
+            {"ablations": "labels_50", "label_fraction": 0.5},
+            "labels_50 labels 0.5 of the objects, .* not less",
+        ),
+        ({"ablations": "no_tensor,labels_20", "label_fraction": 0.1}, "ablations: labels_20 labels 0.2"),
     ],
 )
 def test_parameters_that_do_not_fit_are_refused_by_name(values, said):
     with pytest.raises(ParameterError, match=said):
         EMParameters.from_values(values, "test")
+
+
+def test_label_ablations_of_a_run_that_labels_more_are_trained_with_their_own_share(
+    tmp_path, tiny_parameters
+):
+    study = EMStudy(tiny_parameters(tmp_path, ablations="labels_50,labels_20", label_fraction=0.6))
+    assert [study.variant_parameters(f"labels_{share}").label_fraction for share in (50, 20)] == [0.5, 0.2]
