@@ -17,6 +17,22 @@ from mtl.errors import ParameterError
 from mtl.evaluation.em.contingency import Background, Labels
 from mtl.evaluation.em.segmentation import adapted_rand_error
 
+Grid = Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Sequence[Any]]]
+
+
+def grid_points(grid: Grid) -> list[dict[str, Any]]:
+    """Every choice of values, in order, of a grid (values by name) or of several grids.
+
+    Raises ParameterError for a grid without points.
+    """
+    grids = [grid] if isinstance(grid, Mapping) else list(grid)
+    for one in grids:
+        if not one or not all(one.values()):
+            raise ParameterError(f"the grid over {', '.join(one) or 'nothing'} has no points")
+    return [
+        dict(zip(one, values, strict=True)) for one in grids for values in itertools.product(*one.values())
+    ]
+
 
 @dataclass(frozen=True)
 class Tuned:
@@ -29,7 +45,7 @@ class Tuned:
 
 def tune(
     segment: Callable[..., Labels],
-    grid: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Sequence[Any]]],
+    grid: Grid,
     truth: Labels,
     *,
     background: Background = "exclude",
@@ -42,7 +58,7 @@ def tune(
     the first in the grid's order is taken.
     Raises ParameterError for a grid without points.
     """
-    points = _points(grid)
+    points = grid_points(grid)
     errors = []
     for number, point in enumerate(points):
         labels = segment(**point)
@@ -53,15 +69,3 @@ def tune(
     return Tuned(
         points[best], errors[best], table.sort_values("adapted_rand", kind="stable", ignore_index=True)
     )
-
-
-def _points(
-    grid: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Sequence[Any]]],
-) -> list[dict[str, Any]]:
-    grids = [grid] if isinstance(grid, Mapping) else list(grid)
-    for one in grids:
-        if not one or not all(one.values()):
-            raise ParameterError(f"the grid over {', '.join(one) or 'nothing'} has no points")
-    return [
-        dict(zip(one, values, strict=True)) for one in grids for values in itertools.product(*one.values())
-    ]

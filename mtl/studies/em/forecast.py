@@ -6,7 +6,6 @@ give them, made from the labels of the validation part.
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
 from functools import cached_property, partial
@@ -16,10 +15,11 @@ import numpy as np
 
 from mtl.datasets.em import contact_membrane, relabel
 from mtl.evaluation.em import adapted_rand_error
+from mtl.evaluation.em.tuning import grid_points
 from mtl.models.em import EMModel
 from mtl.studies.em.made_embeddings import made_embeddings
 from mtl.studies.em.prediction import VolumePrediction, predict
-from mtl.studies.em.segmentation import EMBEDDING, network_methods
+from mtl.studies.em.segmentation import BOUNDARY, DIRECTION, EMBEDDING, network_methods
 from mtl.studies.em.study import EMStudy
 from mtl.targets.em import centroid_direction
 from mtl.training.forecast import (
@@ -60,7 +60,9 @@ def _variant_cost(study: EMStudy, variant: str, n_steps: int, evaluation: _Evalu
     seconds = seconds_per_step(*training, n_steps)
     beside = {
         "validation": settings.epochs * evaluation.validation_seconds(variant, model),
-        "gradient diagnostics": probing_seconds(*training, p.probe_batches, p.probe_every),
+        "gradient diagnostics": probing_seconds(*training, p.probe_batches, p.probe_every)
+        if study.is_probed(variant)
+        else 0.0,
         "prediction and tuning": evaluation.segmentation_seconds(variant, model),
     }
     return StageCost(variant, steps_of(settings, study.loader(variant)), seconds, beside)
@@ -75,15 +77,16 @@ class _Evaluation:
         self._decoded: dict[str, float] = {}
 
     def validation_seconds(self, variant: str, model: EMModel) -> float:
-        """One pass of ``validation_scores``."""
-        return self._prediction(variant, model)["validation"] + self._one_point(variant, EMBEDDING)
+        """One pass of ``validation_scores``, which decodes twice by embeddings and twice by watershed."""
+        decoding = 2 * self._one_point(variant, EMBEDDING) + 2 * self._one_point(variant, BOUNDARY)
+        return self._prediction(variant, model)["validation"] + decoding
 
     def segmentation_seconds(self, variant: str, model: EMModel) -> float:
         """``segment_with_network``: both parts predicted, every method tuned on one and used on the other."""
         p, parts = self.study.variant_parameters(variant), self.study.parts
         larger = math.prod(parts["test"].shape) / math.prod(parts["validation"].shape)
         decoding = sum(
-            (math.prod(map(len, grid.values())) + larger) * self._one_point(variant, method)
+            (len(grid_points(grid)) + larger) * self._one_point(variant, method)
             for method, (_, grid) in network_methods(p, self.study.volume.spacing).items()
         )
         return sum(self._prediction(variant, model).values()) + decoding
@@ -93,10 +96,13 @@ class _Evaluation:
         key = (*model.heads, model.injection == "input")
         if key not in self._predicted:
             study, p = self.study, self.study.variant_parameters(variant)
-            held = {}  # both at once, as tuning holds them: the memory is to be seen
+            directions = DIRECTION in network_methods(p, study.volume.spacing)
+            held = {}  # the memory is to be seen
 
             def predict_part(part: str) -> None:
-                held[part] = predict(model, study.parts[part], p, study.fabric.device, study.fabric.autocast)
+                held[part] = predict(
+                    model, study.parts[part], p, study.fabric.device, study.fabric.autocast, directions
+                )
 
             self._predicted[key] = {
                 part: seconds_of(partial(predict_part, part), study.fabric.device)
@@ -109,14 +115,13 @@ class _Evaluation:
         if method not in self._decoded:
             p, validation = self.study.variant_parameters(variant), self.study.parts["validation"]
             decode, grid = network_methods(p, self.study.volume.spacing)[method]
-            points = list(itertools.product(*grid.values()))
+            points = grid_points(grid)
             timed = random.Random(0).sample(points, min(TIMED_POINTS, len(points)))
             made, truth = self._made, self._labels  # before the clock starts
 
             def decode_and_score() -> None:
                 for point in timed:
-                    settings = dict(zip(grid, point, strict=True)) | {"min_size": p.min_object_voxels}
-                    found = decode(validation, made, **settings)
+                    found = decode(validation, made, **point, min_size=p.min_object_voxels)
                     adapted_rand_error(found, truth)
 
             seconds = seconds_of(decode_and_score, self.study.fabric.device)
@@ -140,7 +145,7 @@ class _Evaluation:
         if p.dims == 3:
             return make(self._labels)
         planes = [make(plane) for plane in self._labels]
-        fields = ("foreground", "embedding", "geometry")
+        fields = ("foreground", "embedding", "direction")
         return VolumePrediction(*(np.stack([getattr(plane, f) for plane in planes], axis=-3) for f in fields))
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mtl.errors import MissingArtefactError
-from mtl.evaluation.em.tuning import Tuned, tune
+from mtl.evaluation.em.tuning import Grid, Tuned, tune
 from mtl.files import atomic_path
 from mtl.inference.em.watershed import watershed_grid
 from mtl.studies.em.decodings import Decoding, by_boundary, by_direction, by_embedding, by_watershed
@@ -107,22 +107,20 @@ def segment_image(study: EMStudy) -> Segmentation:
     return _kept(study, NO_NETWORK, INTENSITY, decode("test", **best.parameters), everywhere, best)
 
 
-def network_methods(
-    parameters: EMParameters, spacing: tuple[float, ...]
-) -> dict[str, tuple[Decoding, dict[str, list[Any]]]]:
+def network_methods(parameters: EMParameters, spacing: tuple[float, ...]) -> dict[str, tuple[Decoding, Grid]]:
     """Name to ``method(volume, outputs, **settings)`` and the grid of its settings.
 
     Directions are read only where they were learnt.
     """
     p, finest = parameters, min(spacing)
-    thresholds = [0.5, 0.8, 0.9, 0.95]
-    methods: dict[str, tuple[Decoding, dict[str, list[Any]]]] = {
+    thresholds = [0.8, 0.9, 0.95, 0.98]
+    methods: dict[str, tuple[Decoding, Grid]] = {
         EMBEDDING: (
             by_embedding,
             {
                 "threshold": thresholds,
                 "bandwidth": [p.delta_d / 1.5, p.delta_d],
-                "merge_distance": [0.0, p.delta_d, 2 * p.delta_d],
+                "merge_distance": [0.0, p.delta_d, 2 * p.delta_d, 4 * p.delta_d],
             },
         ),
         BOUNDARY: (by_boundary, watershed_grid(spacing)),
@@ -162,7 +160,7 @@ def automatic_instances(study: EMStudy, variant: str) -> tuple[str, Segmentation
     return min(made.items(), key=lambda item: item[1].validation_error)
 
 
-def _tuned(study: EMStudy, decode: Callable[..., np.ndarray], grid: Mapping[str, list[Any]]) -> Tuned:
+def _tuned(study: EMStudy, decode: Callable[..., np.ndarray], grid: Grid) -> Tuned:
     validation = study.parts["validation"]
     return tune(decode, grid, validation.read_labels(validation.box))
 

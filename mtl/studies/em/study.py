@@ -224,7 +224,7 @@ class EMStudy:
             label=variant,
             log_dir=self.run.tensorboard(0, variant),
             name_losses=partial(log_keys, weights=weights),
-            make_probe=lambda: self._probe(variant, objective),
+            make_probe=partial(self._probe, variant, objective) if self.is_probed(variant) else None,
             probe_every=self.parameters.probe_every,
         )  # fmt: skip
 
@@ -241,6 +241,10 @@ class EMStudy:
         relevant = self.variant_parameters(variant).model_dump(exclude=WITHOUT_EFFECT)
         code = training_code_fingerprint("em")
         return code, self.data_fingerprint, self.split.hash, json.dumps(relevant)
+
+    def is_probed(self, variant: str) -> bool:
+        """Whether gradient diagnostics are made while a variant trains: of the first arm, which is shown."""
+        return variant == self.parameters.arms[0]
 
     def _probe(self, variant: str, objective: EMObjective) -> GradientProbe:
         """Fixed crops, drawn as training draws them but without augmentation."""
