@@ -11,7 +11,8 @@ TINY = {
     "crop_side": 24, "features": 4, "levels": 2, "embedding_channels": 4, "batch_size": 2,
     "crops_per_epoch": 6, "epochs": 1, "probe_every": 0, "probe_batches": 3, "window_planes": 8,
     "window_side": 40, "click_objects": 2, "click_planes": 8, "click_side": 32, "max_clicks": 2,
-    "n_bootstrap": 100, "precision": "32-true", "device": "cpu", "variants": "late", "ablations": "automatic_only",
+    "n_bootstrap": 100, "precision": "32-true", "device": "cpu", "variants": "late",
+    "ablations": "automatic_only",
 }  # fmt: skip
 
 
