@@ -221,7 +221,7 @@ class EMModel(PartitionedModel, PyTorchModelHubMixin):
         else:
             output = {name: head(features) for name, head in self.heads.items()}
         if prompted and not self.prompts_reach_heads:
-            output["target"] = self.target(features, output["instance"], point_prompts, previous_mask)
+            output["target"] = self.target(features, output, point_prompts, previous_mask)
         return output | {"features": features}
 
     def _around_clicks(
@@ -245,14 +245,19 @@ class EMModel(PartitionedModel, PyTorchModelHubMixin):
     def target(
         self,
         features: Tensor,
-        embedding: Tensor,
+        automatic: Mapping[str, Tensor],
         point_prompts: PointPrompts,
         previous_mask: Tensor | None = None,
     ) -> Tensor:
-        """Logits ``(B, 1, *sp)`` of the prompted object, of the arms ``embedding`` and ``target_head``."""
+        """Logits ``(B, 1, *sp)`` of the prompted object, of the arms ``embedding`` and ``target_head``.
+
+        ``automatic``: what the heads made of the features, which in these arms no click changes.
+        """
         if self.injection == "embedding":
-            return embedding_logits(embedding, point_prompts, self.delta_d)
-        return self.target_head(features, embedding, point_prompts, previous_mask)
+            return embedding_logits(automatic["instance"], point_prompts, self.delta_d)
+        return self.target_head(
+            features, automatic["instance"], automatic["semantic"], point_prompts, previous_mask
+        )
 
     def forward(
         self,

@@ -1,8 +1,8 @@
 """A mask head for the prompted object.
 
 A click's residual through local convolutions reaches a few voxels, an object fills thousands. So the head
-sees, beside the features, how near every voxel's embedding is to those of the clicks: that carries a click
-through the whole object.
+sees, beside the features, how near every voxel's embedding is to those of the clicks, and how easily a path
+leads there from them without crossing a membrane: both carry a click through the whole object.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from mtl.models.geodesic_reach import geodesic_distance, walking_cost
 from mtl.models.local_layers import ChannelNorm, local_convolution, per_voxel
 from mtl.models.prompts import (
     NEGATIVE,
@@ -25,21 +26,23 @@ from mtl.models.prompts import (
 class TargetHead(nn.Module):
     r"""Mask logits of the object that the clicks mean.
 
-    Five maps join the features: balls at positive and at negative clicks, the affinities
+    Seven maps join the features: balls at positive and at negative clicks, the affinities
     :math:`a_\pm = \max_p \exp(-|f_i - f_p|^2 / \delta_d^2)` to either kind (0 where there is no such click),
-    and the previous mask. The convolutions correct what the affinities say alone:
+    the reach :math:`r_\pm = \exp(-d_\pm)` with the geodesic distance to either kind
+    (:mod:`mtl.models.geodesic_reach`), and the previous mask. The convolutions correct what these say alone:
 
-    .. math:: z = \mathrm{head}(\ldots) + s\,(a_+ - \max(a_-, e^{-1})),
+    .. math:: z = \mathrm{head}(\ldots) + s\,(a_+ - \max(a_-, e^{-1})) + t\,(r_+ - \max(r_-, e^{-2})),
 
-    whose second part is above 0 where a positive click is nearer than any negative one and within
-    :math:`\delta_d`. What depends on the features alone (:meth:`convolve`) can be kept from click to click.
+    where the second part is above 0 where a positive click is nearer than any negative one and within
+    :math:`\delta_d`, the third where it is easier to reach and within a distance of 2. What depends on the
+    features alone (:meth:`convolve`) can be kept from click to click.
 
     Args:
         features: channels of the backbone; hidden: of the head; spatial_dims: 2 or 3.
         offsets: ``(O, S)``, the voxels of a click ball; delta_d: length scale of the affinity.
     """
 
-    maps_channels = 5
+    maps_channels = 7
 
     def __init__(
         self, features: int, hidden: int, spatial_dims: int, offsets: Tensor, delta_d: float = 1.5
@@ -51,7 +54,8 @@ class TargetHead(nn.Module):
         self.norm = ChannelNorm(hidden)
         self.mix = nn.Linear(hidden, hidden)
         self.logits = nn.Linear(hidden, 1)
-        self.slope = nn.Parameter(torch.tensor(4.0))
+        self.slope = nn.Parameter(torch.tensor(2.0))
+        self.reach_slope = nn.Parameter(torch.tensor(2.0))
         self.register_buffer("offsets", offsets, persistent=False)
 
     def convolve(self, features: Tensor) -> Tensor:
@@ -61,14 +65,15 @@ class TargetHead(nn.Module):
     def maps(
         self,
         embedding: Tensor,
+        reach: Tensor,
         prompts: PointPrompts,
         previous_mask: Tensor | None,
         at_points: Tensor | None = None,
     ) -> Tensor:
-        """What the clicks say: ``(B, 5, *sp)``.
+        """What the clicks say: ``(B, 7, *sp)``.
 
         Args:
-            previous_mask: ``(B, 1, *sp)`` in [0, 1]; none: zeros.
+            reach: ``(B, 2, *sp)``, see :func:`reach`; previous_mask: ``(B, 1, *sp)`` in [0, 1]; none: zeros.
             at_points: ``(B, P, E)``, embeddings at the points; needed for a part of a volume, which may not
                 hold every point (they count from the part's corner).
         """
@@ -81,7 +86,7 @@ class TargetHead(nn.Module):
             affinity(embedding, at_points, prompts.labels == kind, self.delta_d)
             for kind in (POSITIVE, NEGATIVE)
         ]
-        return torch.cat([balls, *near, previous], dim=1)
+        return torch.cat([balls, *near, reach.to(embedding.dtype), previous], dim=1)
 
     def finish(self, hidden: Tensor, maps: Tensor) -> Tensor:
         """Logits ``(B, 1, *sp)`` from what :meth:`convolve` and :meth:`maps` gave."""
@@ -90,14 +95,30 @@ class TargetHead(nn.Module):
     def judge(self, hidden: Tensor, maps: Tensor) -> Tensor:
         """The part that looks at each voxel alone: ``(B, hidden, *sp)`` and the maps to ``(B, 1, *sp)``."""
         nearer = maps[:, 2:3] - maps[:, 3:4].clamp_min(math.exp(-1))
+        easier = maps[:, 4:5] - maps[:, 5:6].clamp_min(math.exp(-2))
         mixed = per_voxel(self.mix, self.norm(hidden).relu()).relu()
-        return per_voxel(self.logits, mixed) + self.slope * nearer
+        return per_voxel(self.logits, mixed) + self.slope * nearer + self.reach_slope * easier
 
     def forward(
-        self, features: Tensor, embedding: Tensor, prompts: PointPrompts, previous_mask: Tensor | None = None
+        self,
+        features: Tensor,
+        embedding: Tensor,
+        semantic: Tensor,
+        prompts: PointPrompts,
+        previous_mask: Tensor | None = None,
     ) -> Tensor:
-        """``(B, F, *sp)`` and ``(B, E, *sp)`` to mask logits ``(B, 1, *sp)``."""
-        return self.finish(self.convolve(features), self.maps(embedding, prompts, previous_mask))
+        """``(B, F, *sp)``, ``(B, E, *sp)`` and logits ``(B, C, *sp)`` to mask logits ``(B, 1, *sp)``."""
+        reached = reach(walking_cost(semantic), prompts)
+        return self.finish(self.convolve(features), self.maps(embedding, reached, prompts, previous_mask))
+
+
+def reach(cost: Tensor, prompts: PointPrompts) -> Tensor:
+    """``(B, 2, *sp)`` in [0, 1]: exp(-d) to the positive and to the negative clicks; 0 without such.
+
+    ``cost``: ``(B, 1, *sp)``, see :func:`mtl.models.geodesic_reach.walking_cost`.
+    """
+    kinds = (prompts.labels == POSITIVE, prompts.labels == NEGATIVE)
+    return torch.cat([(-geodesic_distance(cost, prompts.points, kind)).exp() for kind in kinds], dim=1)
 
 
 def affinity(embedding: Tensor, at_points: Tensor, counted: Tensor, delta_d: float) -> Tensor:

@@ -9,6 +9,7 @@ from torch import nn
 from mtl.errors import ParameterError
 from mtl.model_folder import load_model, save_model
 from mtl.models.em import INJECTIONS, EMModel
+from mtl.models.geodesic_reach import geodesic_distance, walking_cost
 from mtl.models.prompts import PointPrompts
 
 SHAPES = {2: (12, 14), 3: (6, 8, 10)}
@@ -186,10 +187,17 @@ def test_the_mask_head_looks_at_clicks_and_at_the_mask_before():
     assert not torch.equal(again, first)
 
 
-def test_the_mask_head_starts_from_the_nearest_click_in_embedding_space():
+def without_convolutions(slope: str) -> EMModel:
+    """The mask head left with one of its two rules: the other one and its convolutions are at zero."""
     model = small_model(2, "target_head", delta_d=0.7)
-    nn.init.zeros_(model.target_head.logits.weight)
-    nn.init.zeros_(model.target_head.logits.bias)
+    head = model.target_head
+    for parameter in (head.logits.weight, head.logits.bias, getattr(head, slope)):
+        nn.init.zeros_(parameter)
+    return model
+
+
+def test_the_mask_head_starts_from_the_nearest_click_in_embedding_space():
+    model = without_convolutions("reach_slope")
     output = model(image(2), clicks((2, 3), (0, 0), (5, 7), labels=(1, 1, 0)))
     f = output["instance"]
     away = [
@@ -198,6 +206,20 @@ def test_the_mask_head_starts_from_the_nearest_click_in_embedding_space():
     positive = torch.minimum(away[0], away[1])
     decided = (positive - torch.minimum(away[2], torch.tensor(0.7))).abs() > 1e-3
     expected = (positive < away[2]) & (positive < 0.7)
+    assert torch.equal((output["target"] > 0)[decided], expected[decided]) and expected.any()
+
+
+def test_the_mask_head_starts_from_the_click_that_gets_there_through_foreground():
+    model = without_convolutions("slope")
+    prompts = clicks((2, 3), (0, 0), (5, 7), labels=(1, 1, 0))
+    output = model(image(2), prompts)
+    cost = walking_cost(output["semantic"])
+    away = [
+        geodesic_distance(cost, prompts.points[:, n : n + 1], prompts.labels[:, :1] > 0) for n in range(3)
+    ]
+    positive = torch.minimum(away[0], away[1])
+    decided = (positive - away[2].clamp_max(2)).abs() > 1e-3
+    expected = (positive < away[2]) & (positive < 2)
     assert torch.equal((output["target"] > 0)[decided], expected[decided]) and expected.any()
 
 

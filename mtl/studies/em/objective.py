@@ -118,10 +118,12 @@ class EMObjective:
         if model.prompts_reach_heads:
             return model.decode(features, prompts, classes, automatic=automatic or None)
         if model.injection == "target_head" and self._units(batch, PROOFREAD).get(TARGET):
-            return automatic | {TARGET: self._corrected(model, batch, features, automatic["instance"])}
+            return automatic | {TARGET: self._corrected(model, batch, features, automatic)}
         return automatic
 
-    def _corrected(self, model: EMModel, batch: Batch, features: Tensor, embedding: Tensor) -> Tensor:
+    def _corrected(
+        self, model: EMModel, batch: Batch, features: Tensor, automatic: Mapping[str, Tensor]
+    ) -> Tensor:
         """Mask logits after a random number of corrective clicks, each fed with the mask before it."""
         labels, ids = batch["labels"], batch["target_ids"]
         wanted = labels == ids.view(-1, *[1] * (labels.dim() - 1))
@@ -130,10 +132,10 @@ class EMObjective:
         corrections = drawn_below(self.max_corrections + 1)
         with torch.no_grad():
             for _ in range(corrections):
-                logits = model.target(features, embedding, prompts, mask)
+                logits = model.target(features, automatic, prompts, mask)
                 mask = (logits > 0).to(logits.dtype)  # what a click session shows the head
                 prompts = joined(prompts, corrective_click(logits[:, 0] > 0, wanted, known))
-        return model.target(features, embedding, prompts, mask)
+        return model.target(features, automatic, prompts, mask)
 
     def losses(self, outputs: Mapping[str, Mapping[str, Tensor]], batch: Batch) -> TaskLosses:
         """Losses of what the model gave for a batch in each mode."""
