@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from functools import partial
@@ -163,7 +164,6 @@ p = EMParameters(window_planes=16, window_side=96, decode_tile_planes=tile, deco
 volume = open_zarr(folder / "image.zarr")
 
 
-
 def decode(volume, found):  # quick: noise has no objects worth a look
     return 1 + (found.embedding.mean(0) > 0)
 
@@ -175,6 +175,10 @@ print(peak_mib() - before)
 """
 
 
+#: What is freed goes back to the system at once: otherwise the C library's habits are measured too.
+GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
+
+
 @pytest.mark.slow
 def test_memory_holds_one_tile_whatever_the_depth(tmp_path):
     peaks = {}
@@ -182,9 +186,12 @@ def test_memory_holds_one_tile_whatever_the_depth(tmp_path):
         folder = tmp_path / f"{depth}_{tile}"
         folder.mkdir()
         done = subprocess.run(
-            [sys.executable, "-c", PEAK, str(folder), str(depth), str(tile)], capture_output=True, text=True
+            [sys.executable, "-c", PEAK, str(folder), str(depth), str(tile)],
+            env=os.environ | GIVE_BACK,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stderr
         peaks[depth, tile] = float(done.stdout)
-    assert peaks[240, 20] < peaks[40, 20] + 20, peaks  # MiB; the outputs of the whole are 76
+    assert peaks[240, 20] < peaks[40, 20] + 10, peaks  # MiB; the outputs of the whole are 76
     assert peaks[240, 0] > peaks[240, 20] + 40, peaks
