@@ -8,8 +8,8 @@ The cost of a voxel is :math:`c(x) = -\log q(x) + \epsilon` with the predicted p
 (After geodesic distance maps for interactive segmentation: Wang et al., *DeepIGeoS*, PAMI 2019.) It is found
 by sweeps along the axes, each of which lets a path go straight on as far as it wants, in both directions:
 with the running sum of costs :math:`S_i` along a line, :math:`\min_{j \le i} d_j + S_i - S_j = S_i +
-\mathrm{cummin}_i(d - S)`. After ``ROUNDS`` sweeps of every axis a path may turn as often as that; more turns
-than neurites take would change little. The device is never asked for anything.
+\mathrm{cummin}_i(d - S)`. After ``ROUNDS`` sweeps of every axis a path may have turned at least as often;
+paths that turn more often are found a little too long. The device is never asked for anything.
 """
 
 from __future__ import annotations

@@ -58,13 +58,22 @@ def reference_value(key: str, path: str | Path | None = None) -> Any:
     return _reference_entry(key, path)["value"]
 
 
-def show_table(table: pandas.DataFrame, source: str, caption: str | None = None, index: bool = True) -> HTML:
+def show_table(
+    table: pandas.DataFrame,
+    source: str,
+    caption: str | None = None,
+    index: bool = True,
+    if_empty: str | None = None,
+) -> HTML:
     """A table with its source (``"metrics.json#/joint"`` or a file's name) and a caption.
 
     Numbers are right-aligned with as many digits as their column needs; estimates show their interval.
+    ``if_empty``: said in place of a table without rows.
     """
     if not source:
         raise ValueError("show_table needs the source of its figures, e.g. source='metrics.json#/joint'")
+    if if_empty is not None and table.empty:
+        return HTML(f'<p data-source="{html.escape(source)}">{html.escape(if_empty)}</p>')
     frame = table.reset_index() if index and table.index.name else table
     numeric = [_is_numeric(frame[column]) for column in frame.columns]
     align = ["text-align:right" if n else "text-align:left" for n in numeric]

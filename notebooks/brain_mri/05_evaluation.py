@@ -189,12 +189,15 @@ show_table(
 # %%
 rung = table_alarms(classification, trained)
 own = rung[rung["stage"].isin(stages)]
-if len(own):
-    display(
-        show_table(own, source="predictions/*.parquet", caption="Alarms of the trained stages", index=False)
+display(
+    show_table(
+        own,
+        source="predictions/*.parquet",
+        caption="Alarms of the trained stages",
+        index=False,
+        if_empty="No alarm for any trained stage.",
     )
-else:
-    print("no alarm for any trained stage")
+)
 
 # %% [markdown]
 # ## Calibration

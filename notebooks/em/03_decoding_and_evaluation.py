@@ -161,10 +161,7 @@ image_alone = ("no network", INTENSITY)
 rung[INTENSITY] = segmentation_alarms(scores[image_alone], found[image_alone].validation_error)
 rung["test part"] = object_alarms(counted_objects(study))
 alarms = alarm_table(rung)
-if len(alarms):
-    display(show_table(alarms, source="segmentations/", caption="Alarms", index=False))
-else:
-    print("no alarm")
+display(show_table(alarms, source="segmentations/", caption="Alarms", index=False, if_empty="No alarm."))
 
 # %% [markdown]
 # ## What the proofread mode costs

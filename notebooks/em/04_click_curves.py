@@ -153,10 +153,11 @@ else:
 rung = {arm.replace("_", " "): click_alarms(figures[arm], after) for arm in arms}
 rung["clicked objects"] = object_alarms(len(runs[arms[0]]))
 alarms = alarm_table(rung)
-if len(alarms):
-    display(show_table(alarms, source="predictions/clicks.parquet", caption="Alarms", index=False))
-else:
-    print("no alarm")
+display(
+    show_table(
+        alarms, source="predictions/clicks.parquet", caption="Alarms", index=False, if_empty="No alarm."
+    )
+)
 
 # %% [markdown]
 # ## What it looks like

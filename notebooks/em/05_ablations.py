@@ -171,10 +171,7 @@ rung = {
 }
 rung["test part"] = object_alarms(counted_objects(study))
 alarms = alarm_table(rung)
-if len(alarms):
-    display(show_table(alarms, source="segmentations/", caption="Alarms", index=False))
-else:
-    print("no alarm")
+display(show_table(alarms, source="segmentations/", caption="Alarms", index=False, if_empty="No alarm."))
 
 # %% [markdown]
 # ## Limitations

@@ -271,10 +271,7 @@ show_table(
 
 # %%
 rung = table_alarms(classification[classification["stage"] == "joint"], predictions)
-if len(rung):
-    display(show_table(rung, source=f"{place}/predictions/joint.parquet", index=False))
-else:
-    print("no alarm")
+display(show_table(rung, source=f"{place}/predictions/joint.parquet", index=False, if_empty="No alarm."))
 
 # %% [markdown]
 # ## The network at work

@@ -139,6 +139,13 @@ def test_table_cells_source_and_alignment() -> None:
         show_table(table, "")
 
 
+def test_a_table_without_rows_can_say_so():
+    empty = pd.DataFrame(columns=["what", "alarm"])
+    assert parse(show_table(empty, "metrics.json", if_empty="No alarm.")).get_text() == "No alarm."
+    one = pd.DataFrame({"what": ["joint"]})
+    assert parse(show_table(one, "metrics.json", if_empty="No alarm.")).select("tbody tr")
+
+
 def test_an_end_beside_zero_does_not_read_as_zero():
     assert (
         format_figure({"value": -0.057, "low": -0.112, "high": -0.001}) == "-0.057 (95 % CI -0.112 to -0.001)"

@@ -58,7 +58,7 @@ def watershed_instances(
     highest voxel within this distance (nm).
     membrane_share: share of the voxels, the lowest after smoothing, taken for membrane; what is flooded then
     is the distance (nm) to them; None: the smoothed map itself.
-    wall_share: basins are merged, the weakest wall first, while the map along a wall is on average above
+    wall_share: basins are merged, the weakest wall first, while the map along a wall is on average above this
     quantile of the map; None: none are merged.
     min_size: smaller segments (voxels) go to their neighbours.
     Raises DataError where the spacing does not fit; ParameterError for values out of range.
