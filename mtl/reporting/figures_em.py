@@ -56,6 +56,19 @@ def draw_plane(
     axis.set_axis_off()
 
 
+def draw_clicks(axes: Sequence[Axes], clicks: Sequence[Sequence[tuple[float, float, bool, bool]]]) -> None:
+    """Clicks as (y, x, whether positive, whether on this plane) over the planes of :func:`planes`.
+
+    A disc is positive, a cross negative; clicks on other planes are smaller and see-through.
+    """
+    for axis, made in zip(axes, clicks, strict=False):
+        for y, x, positive, here in made:
+            axis.scatter(
+                x, y, marker="o" if positive else "X", s=46 if here else 26, c="white",
+                edgecolors="black", linewidths=1.0, alpha=1.0 if here else 0.55,
+            )  # fmt: skip
+
+
 def object_borders(labels: np.ndarray) -> np.ndarray:
     """Pixels ``(H, W)`` whose right or lower neighbour has another id: one pixel wide."""
     border = np.zeros(labels.shape, dtype=bool)

@@ -46,11 +46,15 @@ parameters = read_parameters("em", globals())
 # next one at the deepest voxel of the largest error, positive where something is missing, negative where something is
 # too much. Zero clicks is the automatic instance that overlaps the object best.
 #
-# From clicks to a mask there is one rule for all arms but `target_head`, which draws its mask itself: predicted foreground, with an embedding nearer
-# to the mean at positive clicks than to the mean at negative ones and within $\delta_d$ of it, connected to a positive
-# click. Every object is judged in a window around it, the same for all arms. Zero clicks and clicks stand on the same
-# footing: both masks end where the predicted foreground ends; where the data label no background, both get back the
-# line that was drawn between touching cells for the training.
+# From clicks to a mask there is one rule for all arms but `target_head`, which draws its mask itself. A voxel belongs to
+# the object if its probability of foreground is high enough, its embedding is within $\delta_d$ of that at a positive
+# click and nearer to it than to that at any negative click, and if it is connected to a positive click through such
+# voxels; then the mask grows back to where the foreground ends. How high is enough was found on the validation part, for
+# automatic instances by embedding (notebook 03): a threshold of one half would leak through every faint membrane.
+#
+# Every object is judged in a window around it, the same for all arms. Zero clicks and clicks stand on the same footing:
+# both masks end where the predicted foreground ends; where the data label no background, both get back the line that was
+# drawn between touching cells for the training.
 
 # %%
 import pandas as pd
@@ -59,7 +63,7 @@ from mtl.evaluation.em.click_arms import compare_click_arms
 from mtl.evaluation.em.click_curves import summarise_clicks
 from mtl.reporting.claims import claim, show_table
 from mtl.reporting.figures import show_figure, use_report_style
-from mtl.reporting.figures_em import click_curves, planes
+from mtl.reporting.figures_em import click_curves, draw_clicks, planes
 from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.em.answers import clicks_answer
 from mtl.studies.em.clicks import click_runs, replayed
@@ -169,11 +173,14 @@ first = runs[arms[0]]
 gain = (first[f"dice_{after}"] - first["dice_0"]).sort_values()
 ids = [int(first.loc[row, "object"]) for row in (gain.index[-1], gain.index[0])]
 shown = replayed(study, arms[0], ids, automatic[arms[0]], after)
+figure = planes(shown.images, shown.labels, shown.titles, ncols=after + 1)
+draw_clicks(figure.axes, shown.clicks)
 show_figure(
-    planes(shown.images, shown.labels, shown.titles, ncols=after + 1),
+    figure,
     alt="Two objects with the automatic instance and the mask after each of the first clicks.",
     source="predictions/clicks.parquet",
-    caption="Blue: found. Green: missed. Purple: too much. The figure is the Dice in the window, all planes.",
+    caption="Blue: found. Green: missed. Purple: too much. Discs and crosses: positive and negative clicks so far, "
+    "small on other planes. The figure is the Dice in the window, all planes.",
 )
 
 # %% [markdown]

@@ -31,7 +31,7 @@ class Click(NamedTuple):
 
 
 class Fields(NamedTuple):
-    """``semantic`` logits ``(C, *sp)``, ``instance`` ``(E, *sp)``, ``foreground`` bool ``(*sp)``."""
+    """``semantic`` logits ``(C, *sp)``, ``instance`` ``(E, *sp)``, ``foreground`` probability ``(*sp)``."""
 
     semantic: Tensor
     instance: Tensor

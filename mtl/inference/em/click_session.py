@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mtl.errors import ParameterError
 from mtl.inference.em.click_fields import Click, Fields, KeptFields, RerunFields, as_prompts
-from mtl.inference.em.clicks_to_mask import checked_points, clicks_to_mask
+from mtl.inference.em.clicks_to_mask import FOREGROUND, checked_points, checked_threshold, clicks_to_mask
 from mtl.inference.em.target_masks import TargetMasks
 from mtl.models.em import EMModel
 
@@ -29,13 +29,20 @@ class ClickSession:
         image: ``(*sp)`` float in [0, 1]; or a volume with ``shape`` and ``read(box) -> (image, labels)``.
         box: part of the volume that the session is about, default all of it; points count from its corner.
         semantic_id: class of the object that is clicked.
+        threshold: of the rule from clicks to a mask: the one that suits the model's automatic instances.
 
     Raises:
-        ParameterError: the image has other axes than the model; ``semantic_id`` is no foreground class.
+        ParameterError: the image has other axes than the model; ``semantic_id`` is no foreground class;
+            ``threshold`` is outside of [0.5, 1).
     """
 
     def __init__(
-        self, model: EMModel, image: Any, box: tuple[slice, ...] | None = None, semantic_id: int = 1
+        self,
+        model: EMModel,
+        image: Any,
+        box: tuple[slice, ...] | None = None,
+        semantic_id: int = 1,
+        threshold: float = FOREGROUND,
     ) -> None:
         voxels = _voxels(image, box)
         if voxels.dim() != model.spatial_dims:
@@ -44,9 +51,10 @@ class ClickSession:
             )
         if not 1 <= semantic_id < model.n_classes:
             raise ParameterError(f"semantic_id = {semantic_id}: 1 to {model.n_classes - 1} is expected")
+        checked_threshold(threshold)
         self.shape = tuple(voxels.shape)
         self.injection = model.injection
-        self._answers = _answers_of(model.eval(), voxels, semantic_id)
+        self._answers = _answers_of(model.eval(), voxels, semantic_id, threshold)
         self._clicks: list[Click] = []
         self._masks = [_fixed(np.zeros(self.shape, dtype=bool))]
         self._undone: list[tuple[Click, np.ndarray]] = []
@@ -152,15 +160,17 @@ class Answers(Protocol):
 class RuleAnswers:
     """The rule of :mod:`mtl.inference.em.clicks_to_mask` on what the heads say with the clicks."""
 
-    def __init__(self, fields: KeptFields | RerunFields, delta_d: float) -> None:
-        self._fields, self.delta_d = fields, delta_d
+    def __init__(self, fields: KeptFields | RerunFields, delta_d: float, threshold: float) -> None:
+        self._fields, self.delta_d, self.threshold = fields, delta_d, threshold
         self.reruns_encoder = isinstance(fields, RerunFields)
 
     def mask(self, clicks: Sequence[Click], previous: np.ndarray) -> np.ndarray:
         """``(*sp)`` bool; ``previous`` does not matter."""
         fields = self.fields(clicks)
         points, labels = as_prompts(clicks, fields.foreground.dim())
-        return clicks_to_mask(fields.instance, fields.foreground, points[0], labels[0], self.delta_d)
+        return clicks_to_mask(
+            fields.instance, fields.foreground, points[0], labels[0], self.delta_d, self.threshold
+        )
 
     def fields(self, clicks: Sequence[Click]) -> Fields:
         """The heads' outputs with these clicks."""
@@ -168,12 +178,14 @@ class RuleAnswers:
 
 
 @torch.inference_mode()
-def _answers_of(model: EMModel, voxels: Tensor, semantic_id: int) -> Answers:
+def _answers_of(model: EMModel, voxels: Tensor, semantic_id: int, threshold: float) -> Answers:
     image = voxels[None, None].to(next(model.parameters()).device)
     if model.reruns_encoder:
-        return RuleAnswers(RerunFields(model, image, semantic_id), model.delta_d)
+        return RuleAnswers(RerunFields(model, image, semantic_id), model.delta_d, threshold)
     kept = KeptFields(model, image, semantic_id)
-    return TargetMasks(kept) if model.injection == "target_head" else RuleAnswers(kept, model.delta_d)
+    if model.injection == "target_head":
+        return TargetMasks(kept)
+    return RuleAnswers(kept, model.delta_d, threshold)
 
 
 def _fixed(mask: np.ndarray) -> np.ndarray:

@@ -1,13 +1,15 @@
 r"""From clicks to a mask: one rule for every injection arm that predicts an embedding.
 
-With :math:`m_+` and :math:`m_-` the mean embeddings at the positive and at the negative clicks, a voxel of
-embedding :math:`f` is a candidate if it is predicted foreground and
+A voxel of embedding :math:`f` is a candidate if its predicted probability of foreground is above a threshold
+and, with the embeddings :math:`f_p` at the positive clicks and :math:`f_n` at the negative ones,
 
-.. math:: |f - m_+| \le \delta_d \quad\text{and}\quad |f - m_+| < |f - m_-|
+.. math:: \min_p |f - f_p| \le \delta_d \quad\text{and}\quad \min_p |f - f_p| < \min_n |f - f_n|
 
-(the second only where there are negative clicks). The mask is what is connected, by faces and through
-candidates, to a positive click. Without positive clicks it is empty: the automatic instance is chosen
-elsewhere.
+(the second only where there are negative clicks). A voxel clicked as positive is one in any case. What is
+connected to a positive click, by faces and through candidates, is the heart of the mask. With a threshold
+above one half, which keeps the heart from leaking through faint membranes, it then grows back over the
+predicted foreground, by ``GROWTH`` voxels at most and not where another heart would be nearer. Without
+positive clicks the mask is empty: the automatic instance is chosen elsewhere.
 
 The mask grows outwards from the clicks: only the box that holds it is ever looked at, so that a small object
 in a large volume is a small computation, with the same result as over the whole volume.
@@ -18,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import cc3d
+import edt
 import numpy as np
 import torch
 from torch import Tensor
@@ -26,6 +29,8 @@ from mtl.errors import ParameterError
 
 Box = tuple[slice, ...]
 DELTA_D = 1.5
+FOREGROUND = 0.5  # probability from which a voxel counts as foreground at all
+GROWTH = 3  # voxels by which a strict threshold may have made an object thinner
 #: Voxels between a click and the faces of the first box that is looked at.
 FIRST_REACH = 16
 #: Voxels worked on at once: what an axis-wise temporary of them takes stays in a core's cache.
@@ -33,8 +38,8 @@ _VOXELS_AT_ONCE = 2**15
 
 
 def predicted_foreground(semantic: Tensor) -> Tensor:
-    """Logits ``(C, *sp)`` to bool ``(*sp)``: true where a class other than 0 is the likeliest."""
-    return (semantic[1:] > semantic[:1]).any(dim=0)
+    """Logits ``(C, *sp)`` to the probability ``(*sp)`` of any class other than 0."""
+    return 1 - semantic.softmax(dim=0)[0]
 
 
 def clicks_to_mask(
@@ -43,37 +48,46 @@ def clicks_to_mask(
     points: Tensor,
     labels: Tensor,
     delta_d: float = DELTA_D,
+    threshold: float = FOREGROUND,
 ) -> np.ndarray:
     """The mask that the clicks stand for.
 
     Args:
         embedding: ``(E, *sp)`` float, of the model with the same clicks as prompts where its arm has them.
-        foreground: ``(*sp)`` bool, see :func:`predicted_foreground`.
+        foreground: ``(*sp)`` probability (or bool), see :func:`predicted_foreground`.
         points: ``(P, S)`` integers, (z, y, x) or (y, x).
         labels: ``(P,)``: 1 positive, 0 negative; -1 is padding and ignored.
-        delta_d: largest distance from the mean embedding at the positive clicks.
+        delta_d: largest distance from the embedding at a positive click.
+        threshold: probability of foreground above which a voxel can carry the mask on.
 
     Returns:
         ``(*sp)`` bool, C-contiguous.
 
     Raises:
-        ParameterError: a point outside the volume, named with its axis; shapes that do not fit.
+        ParameterError: a point outside the volume, named with its axis; shapes that do not fit; a threshold
+            outside of [0.5, 1).
     """
     shape = tuple(embedding.shape[1:])
     if tuple(foreground.shape) != shape:
         raise ParameterError(f"foreground has shape {tuple(foreground.shape)}; the embedding's is {shape}")
+    checked_threshold(threshold)
     points, labels = torch.as_tensor(points), torch.as_tensor(labels)
     checked_points(points.tolist(), shape)
     positive, negative = points[labels == 1], points[labels == 0]
     if len(positive) == 0:
         return np.zeros(shape, dtype=bool)
-    at_positive = _mean_embedding(embedding, positive)
-    at_negative = _mean_embedding(embedding, negative) if len(negative) else None
+    at_positive, at_negative = (
+        embedding[:, *clicked.T.to(embedding.device)] for clicked in (positive, negative)
+    )
 
     def found(box: Box) -> Tensor:
-        return candidates(embedding[:, *box], foreground[box], at_positive, at_negative, delta_d)
+        inside = _with_clicks(foreground[box] > threshold, positive, box)
+        return inside & _with_clicks(
+            candidates(embedding[:, *box], inside, at_positive, at_negative, delta_d), positive, box
+        )
 
-    return grown_from_clicks(found, positive.cpu().numpy(), shape)
+    heart = grown_from_clicks(found, positive.cpu().numpy(), shape)
+    return _grown_back(heart, foreground, threshold) if threshold > FOREGROUND else heart
 
 
 def grown_from_clicks(
@@ -101,31 +115,38 @@ def grown_from_clicks(
 
 
 def candidates(
-    embedding: Tensor, foreground: Tensor, positive: Tensor, negative: Tensor | None, delta_d: float
+    embedding: Tensor, inside: Tensor, positive: Tensor, negative: Tensor, delta_d: float
 ) -> Tensor:
-    """Foreground voxels near the positive mean and nearer to it than to the negative one.
+    """Voxels of ``inside`` near an embedding at a positive click and nearer to it than to negative ones.
 
     Args:
-        embedding: ``(E, *sp)``; ``foreground``: ``(*sp)`` bool.
-        positive, negative: mean embeddings ``(E,)``; ``negative`` may be absent.
+        embedding: ``(E, *sp)``; ``inside``: ``(*sp)`` bool.
+        positive, negative: embeddings at the clicks, ``(E, P)`` with P >= 1 and ``(E, N)``.
 
     Returns:
         ``(*sp)`` bool.
     """
-    planes = max(1, _VOXELS_AT_ONCE // max(1, foreground[0].numel()))
-    mean = positive.view(-1, *[1] * foreground.ndim)
-    room = torch.empty_like(embedding[:, :planes], memory_format=torch.contiguous_format)
-    found = torch.empty_like(foreground, memory_format=torch.contiguous_format)
-    for start in range(0, len(foreground), planes):
+    planes = max(1, _VOXELS_AT_ONCE // max(1, inside[0].numel()))
+    # Relative to one click, what squared distances lose to rounding is small where it matters.
+    origin = positive[:, :1]
+    positive, negative = positive - origin, negative - origin
+    found = torch.empty_like(inside, memory_format=torch.contiguous_format)
+    for start in range(0, len(inside), planes):
         part = slice(start, start + planes)
-        # Relative to the positive mean, "nearer to it" is one product: |g| < |g - d| where 2 g.d < |d|^2.
-        relative = torch.sub(embedding[:, part], mean, out=room[:, : len(foreground[part])])
-        inside = foreground[part]
-        if negative is not None:
-            across = negative - positive
-            inside = inside & (2 * torch.tensordot(across, relative, dims=1) < across.dot(across))
-        found[part] = inside & (relative.square_().sum(dim=0) <= delta_d**2)
+        relative = embedding[:, part].flatten(1) - origin
+        squared = relative.square().sum(dim=0)
+        near = squared + _least_excess(relative, positive)
+        good = near <= delta_d**2
+        if negative.shape[1]:
+            good &= near < squared + _least_excess(relative, negative)
+        found[part] = inside[part] & good.view(inside[part].shape)
     return found
+
+
+def _least_excess(relative: Tensor, clicked: Tensor) -> Tensor:
+    """The least of |f - m|^2 - |f|^2 over the embeddings m ``(E, P)``, for f ``(E, N)``: ``(N,)``."""
+    half = clicked.square().sum(dim=0)[:, None] / 2
+    return 2 * torch.addmm(half, clicked.T, relative, alpha=-1).amin(dim=0)
 
 
 def connected_part(found: np.ndarray, clicked: np.ndarray) -> np.ndarray:
@@ -143,6 +164,12 @@ def checked_points(points: Sequence[Sequence[int]], shape: Sequence[int]) -> lis
         ParameterError: names the point and the axis by which it is not a voxel of a volume of ``shape``.
     """
     return [_checked_point(point, shape) for point in points]
+
+
+def checked_threshold(threshold: float) -> None:
+    """Raises ParameterError for a threshold of the rule outside of [0.5, 1)."""
+    if not FOREGROUND <= threshold < 1:
+        raise ParameterError(f"threshold = {threshold}: at least {FOREGROUND} and below 1 is expected")
 
 
 def box_around(lowest: Sequence[int], highest: Sequence[int], reach: int, shape: Sequence[int]) -> Box:
@@ -170,8 +197,31 @@ def _checked_point(point: Sequence[int], shape: Sequence[int]) -> tuple[int, ...
     return tuple(int(value) for value in point)
 
 
-def _mean_embedding(embedding: Tensor, points: Tensor) -> Tensor:
-    return embedding[:, *points.T.to(embedding.device)].mean(dim=1)
+def _with_clicks(found: Tensor, positive: Tensor, box: Box) -> Tensor:
+    """``found`` in ``box``, with the voxels clicked as positive; changed in place."""
+    corner = torch.tensor([side.start for side in box])
+    found[*(positive.cpu() - corner).T.to(found.device)] = True
+    return found
+
+
+def _grown_back(heart: np.ndarray, foreground: Tensor, threshold: float) -> np.ndarray:
+    """``heart`` and the foreground around it that no other foreground above the threshold is nearer to."""
+    inside = np.argwhere(heart)
+    box = box_around(inside.min(0), inside.max(0), 2 * GROWTH, heart.shape)  # rivals that may be as near
+    probability = foreground[box].cpu().numpy()
+    core, part = probability > threshold, heart[box]
+    to_heart, to_rival = (_squared_distance(where) for where in (part, core & ~part))
+    near = (to_heart <= GROWTH**2) & (to_heart < to_rival) & (probability > FOREGROUND) & ~core
+    grown = heart.copy()
+    grown[box] |= near
+    return grown
+
+
+def _squared_distance(where: np.ndarray) -> np.ndarray:
+    """Squared distance in voxels to the nearest of ``where`` ``(*sp)`` bool; infinite where there is none."""
+    if not where.any():
+        return np.full(where.shape, np.inf, np.float32)
+    return edt.edtsq(np.ascontiguousarray(~where))
 
 
 def _grown(box: Box, part: np.ndarray, shape: Sequence[int]) -> Box:

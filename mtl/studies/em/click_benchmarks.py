@@ -23,6 +23,7 @@ from mtl.timing import MIN_ROUNDS, Case, fitted_exponent, timed
 
 SMALL, LARGE = (16, 64, 64), (32, 128, 128)
 TOLERANCE = 1e-5
+THRESHOLD = 0.9  # of the rule: usual after tuning, and dearer than one half, from which nothing grows back
 #: Share of a volume's voxels that its object's embedding is made to take in.
 SHARE = 0.05
 
@@ -46,7 +47,7 @@ class Workload:
 
     def session(self, clicks: int) -> ClickSession:
         """A session in which the first of the clicks were made."""
-        session = ClickSession(self.model, self.image)
+        session = ClickSession(self.model, self.image, threshold=THRESHOLD)
         for point, positive in self.clicks[:clicks]:
             session.add(point, positive)
         return session
@@ -75,7 +76,9 @@ class Workload:
             held = np.unique(parts[tuple(points[labels == 1].T.numpy())])
             return np.isin(parts, held[held > 0])
         foreground = predicted_foreground(output["semantic"][0])
-        return clicks_to_mask(output["instance"][0], foreground, points, labels, self.model.delta_d)
+        return clicks_to_mask(
+            output["instance"][0], foreground, points, labels, self.model.delta_d, THRESHOLD
+        )
 
 
 def workload(

@@ -2,7 +2,9 @@
 
 Zero clicks and clicks are judged on the same footing: both masks end where the network's foreground ends.
 Where the data label no background, cells touch: the network learnt a line of ``contact_membrane`` voxels
-between them, and both masks get it back.
+between them, and both masks get it back. The rule from clicks to a mask has one number besides those of the
+training, the threshold of foreground: it is the one found on the validation part for automatic instances by
+embedding.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from mtl.evaluation.em.click_curves import best_overlapping, choose_objects, cli
 from mtl.evaluation.em.simulated_user import SimulatedUser
 from mtl.evaluation.segmentation import dice
 from mtl.inference.em.click_session import ClickSession
-from mtl.studies.em.segmentation import Segmentation
+from mtl.studies.em.segmentation import EMBEDDING, Segmentation, read_segmentation
 from mtl.studies.em.study import EMStudy
 
 Window = tuple[slice, ...]
@@ -94,13 +96,15 @@ def _scenes(study: EMStudy, arm: str, ids: Sequence[int], automatic: Segmentatio
     margin = 0 if labels_background(study) else p.contact_membrane
     found = np.where(automatic.foreground, automatic.labels, 0)
     model = study.model(arm).to(study.fabric.device)
+    threshold = read_segmentation(study, arm, EMBEDDING).settings["threshold"]
     user = SimulatedUser(test.spacing[-p.dims :], p.click_jitter, p.seed)
     for number in ids:
         window = window_around(labels == number, study)
         image = test.read(window)[0]
         shape = image.shape[-p.dims :]
         seen, truth, alone = (field.reshape(shape) for field in (image, labels[window], found[window]))
-        yield _Scene(number, seen, truth, _grown(alone, margin), ClickSession(model, seen), user, margin)
+        session = ClickSession(model, seen, threshold=threshold)
+        yield _Scene(number, seen, truth, _grown(alone, margin), session, user, margin)
 
 
 def labels_background(study: EMStudy, least: float = 0.01) -> bool:
@@ -118,11 +122,15 @@ def _grown(labels: np.ndarray, width: int) -> np.ndarray:
 
 @dataclass
 class Replay:
-    """Planes ``(H, W)`` in [0, 1], their labels (see ``right_and_wrong``) and titles, click by click."""
+    """Planes ``(H, W)`` in [0, 1], their labels (see ``right_and_wrong``), titles and clicks, click by click.
+
+    The clicks so far: (y, x, whether positive, whether on this plane).
+    """
 
     images: list[np.ndarray] = field(default_factory=list)
     labels: list[np.ndarray] = field(default_factory=list)
     titles: list[str] = field(default_factory=list)
+    clicks: list[list[tuple[float, float, bool, bool]]] = field(default_factory=list)
 
 
 def replayed(study: EMStudy, arm: str, ids: Sequence[int], automatic: Segmentation, n_clicks: int) -> Replay:
@@ -138,9 +146,14 @@ def replayed(study: EMStudy, arm: str, ids: Sequence[int], automatic: Segmentati
             )
         masks += [masks[-1]] * (n_clicks + 1 - len(masks))
         plane = int(truth.sum(axis=(1, 2)).argmax()) if truth.ndim == 3 else ...
+        made = [
+            (*map(float, c.point[-2:]), bool(c.positive), truth.ndim == 2 or c.point[0] == plane)
+            for c in clicks
+        ]
         for k, mask in enumerate(masks):
             shown.images.append(scene.image[plane])
             shown.labels.append(right_and_wrong(mask & known, truth)[plane])
+            shown.clicks.append(made[:k])
             shown.titles.append(f"object {scene.number}, {k} clicks: {dice(mask[known], truth[known]):.2f}")
     return shown
 

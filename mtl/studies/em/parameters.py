@@ -214,7 +214,12 @@ class EMParameters(StudyParameters):
             raise ValueError(f"crops of {self.crop} voxels are too small for levels={self.levels}")
 
     @model_validator(mode="after")
-    def _check_ablations(self) -> Self:
+    def _check_variants(self) -> Self:
+        if "target_head" in self.arms and "proofread" not in self.modes:
+            raise ValueError(
+                "the arm target_head learns its mask in the proofread mode: add it to training_modes, or "
+                "leave the arm out of variants"
+            )
         for name in self.ablated:
             share = ABLATIONS[name].get("label_fraction", 0)
             if share >= self.label_fraction:
@@ -231,8 +236,8 @@ class VariantParameters(EMParameters):
     injection: Injection = Field(description="how clicks reach the network")
 
     @model_validator(mode="after")
-    def _check_ablations(self) -> Self:
-        return self  # a variant may be one of them
+    def _check_variants(self) -> Self:
+        return self  # a variant may be what the run's own parameters must not be
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -69,7 +69,7 @@ def full_run(
     )
 
 
-def mask_of(model: EMModel, output: dict[str, Tensor], clicks) -> np.ndarray:
+def mask_of(model: EMModel, output: dict[str, Tensor], clicks, threshold: float = 0.5) -> np.ndarray:
     """The rule on a full run's outputs; for ``target_head`` its logits, connected to a positive click."""
     points, labels = prompts_of(clicks)
     if model.injection == "target_head":
@@ -77,14 +77,14 @@ def mask_of(model: EMModel, output: dict[str, Tensor], clicks) -> np.ndarray:
         held = {int(parts[point]) for point, kind in clicks if kind == 1} - {0}
         return np.isin(parts, list(held))
     foreground = predicted_foreground(output["semantic"][0])
-    return clicks_to_mask(output["instance"][0], foreground, points[0], labels[0], model.delta_d)
+    return clicks_to_mask(output["instance"][0], foreground, points[0], labels[0], model.delta_d, threshold)
 
 
 @pytest.mark.parametrize("dims", [3, 2])
 @pytest.mark.parametrize("injection", INJECTIONS)
 def test_answers_equal_a_full_run(injection: str, dims: int) -> None:
     model, image = make_model(injection, dims), make_image(dims)
-    session = ClickSession(model, image)
+    session = ClickSession(model, image, threshold=0.6)
     sizes = []
     for n in range(1, len(CLICKS[dims]) + 1):
         clicks = CLICKS[dims][:n]
@@ -92,7 +92,7 @@ def test_answers_equal_a_full_run(injection: str, dims: int) -> None:
         mask = session.add(clicks[-1][0], positive=bool(clicks[-1][1]))
         for name, found in session.predictions().items():
             assert (found - expected[name][0]).abs().max() < 1e-5, (name, n)
-        assert np.array_equal(mask, mask_of(model, expected, clicks)), n
+        assert np.array_equal(mask, mask_of(model, expected, clicks, threshold=0.6)), n
         sizes.append(int(mask.sum()))
     assert len(set(sizes)) > 2 and max(sizes) < mask.size  # the clicks do something, and not everything
 

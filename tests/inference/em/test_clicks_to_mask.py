@@ -16,36 +16,48 @@ from mtl.inference.em import clicks_to_mask as rule
 from mtl.inference.em.clicks_to_mask import clicks_to_mask, predicted_foreground
 
 
-def by_hand(embedding, foreground, points, labels, delta_d):
-    """The rule in float64 over every voxel, then a flood fill from each positive click."""
-    field, allowed = embedding.double().numpy(), foreground.numpy()
-    means = [
-        np.mean([field[:, *p] for p, label in zip(points, labels, strict=True) if label == wanted], axis=0)
-        if wanted in labels
-        else None
-        for wanted in (1, 0)
-    ]
-    wanted = np.zeros(allowed.shape, bool)
-    if means[0] is None:
-        return wanted
+def by_hand(embedding, foreground, points, labels, delta_d, threshold):
+    """The rule in float64 over every voxel, a flood fill from each positive click, growth by brute force."""
+    field, probability = embedding.double().numpy(), foreground.numpy()
+    positive, negative = (
+        [tuple(p) for p, label in zip(points, labels, strict=True) if label == wanted] for wanted in (1, 0)
+    )
+    heart = np.zeros(probability.shape, bool)
+    if not positive:
+        return heart
 
     def good(voxel):
-        f = field[:, *voxel]
-        near = np.linalg.norm(f - means[0])
-        far = np.inf if means[1] is None else np.linalg.norm(f - means[1])
-        return allowed[voxel] and near <= delta_d and near < far
+        near, far = (
+            min((np.linalg.norm(field[:, *voxel] - field[:, *p]) for p in clicked), default=np.inf)
+            for clicked in (positive, negative)
+        )
+        return voxel in positive or (probability[voxel] > threshold and near <= delta_d and near < far)
 
-    queue = deque(tuple(p) for p, label in zip(points, labels, strict=True) if label == 1 and good(tuple(p)))
+    queue = deque(positive)
     while queue:
         voxel = queue.popleft()
-        if wanted[voxel]:
+        if heart[voxel]:
             continue
-        wanted[voxel] = True
+        heart[voxel] = True
         for axis, step in itertools.product(range(len(voxel)), (-1, 1)):
             other = tuple(v + step * (a == axis) for a, v in enumerate(voxel))
-            if all(0 <= o < n for o, n in zip(other, allowed.shape, strict=True)) and good(other):
+            if all(0 <= o < n for o, n in zip(other, probability.shape, strict=True)) and good(other):
                 queue.append(other)
-    return wanted
+    core = probability > threshold
+    return heart | np.array(
+        [
+            (probability[voxel] > 0.5)
+            and not core[voxel]
+            and nearest(heart, voxel) <= 9
+            and nearest(heart, voxel) < nearest(core & ~heart, voxel)
+            for voxel in np.ndindex(heart.shape)
+        ]
+    ).reshape(heart.shape)
+
+
+def nearest(where, voxel):
+    """Squared distance of a voxel to the nearest of ``where``."""
+    return ((np.argwhere(where) - voxel) ** 2).sum(1).min(initial=10**6)
 
 
 @settings(max_examples=30, deadline=None)
@@ -55,13 +67,16 @@ def test_equals_the_rule_voxel_by_voxel(data: st.DataObject) -> None:
     seed = data.draw(st.integers(0, 2**16))
     make = torch.Generator().manual_seed(seed)
     embedding = torch.randn(3, *shape, generator=make)
-    foreground = torch.rand(shape, generator=make) < 0.9
+    foreground = torch.rand(shape, generator=make) ** 0.3
+    threshold = data.draw(st.sampled_from([0.5, 0.6, 0.9]))
     n = data.draw(st.integers(0, 5))
     points = torch.stack([torch.randint(0, size, (n,), generator=make) for size in shape], dim=1)
     labels = torch.randint(0, 2, (n,), generator=make)
-    mask = clicks_to_mask(embedding, foreground, points, labels, delta_d=1.7)
+    mask = clicks_to_mask(embedding, foreground, points, labels, 1.7, threshold)
     assert mask.dtype == bool
-    assert np.array_equal(mask, by_hand(embedding, foreground, points.tolist(), labels.tolist(), 1.7))
+    assert np.array_equal(
+        mask, by_hand(embedding, foreground, points.tolist(), labels.tolist(), 1.7, threshold)
+    )
 
 
 def snake(shape: tuple[int, int, int]) -> torch.Tensor:
@@ -99,6 +114,39 @@ def test_a_negative_click_moves_the_border_and_padding_counts_for_nothing() -> N
     assert against[0].sum() == 20  # nearer to 0 than to 2
 
 
+def test_every_negative_click_counts_for_itself() -> None:
+    """The mean of negative clicks on both sides would lie on the object itself."""
+    embedding = torch.linspace(-2, 2, 41).expand(1, 6, 41)
+    points, labels = torch.tensor([[0, 20], [0, 0], [0, 40]]), torch.tensor([1, 0, 0])
+    mask = clicks_to_mask(embedding, torch.ones(6, 41), points, labels)
+    assert mask[0].nonzero()[0].tolist() == list(range(11, 30))  # nearer to 0 than to -2 and 2
+
+
+def test_a_strict_threshold_keeps_the_mask_from_leaking_and_it_grows_back() -> None:
+    foreground = torch.ones(8, 30)
+    foreground[:, 14:16] = 0.6  # a faint membrane
+    click = torch.tensor([[4, 5]])
+    loose = clicks_to_mask(torch.zeros(2, 8, 30), foreground, click, torch.ones(1))
+    strict = clicks_to_mask(torch.zeros(2, 8, 30), foreground, click, torch.ones(1), threshold=0.9)
+    assert loose.all()
+    assert np.array_equal(strict, np.broadcast_to(np.arange(30) < 15, (8, 30)))
+
+
+def test_a_positive_click_is_in_the_mask_whatever_is_predicted_there() -> None:
+    foreground = torch.zeros(5, 5)
+    foreground[2, 3] = 1
+    mask = clicks_to_mask(torch.zeros(2, 5, 5), foreground, torch.tensor([[2, 2]]), torch.ones(1))
+    assert np.argwhere(mask).tolist() == [[2, 2], [2, 3]]
+
+
+@pytest.mark.parametrize("threshold", [0.4, 1.0, float("nan")])
+def test_a_threshold_outside_of_its_range_is_named(threshold: float) -> None:
+    with pytest.raises(ParameterError, match="threshold = "):
+        clicks_to_mask(
+            torch.zeros(1, 3, 3), torch.ones(3, 3), torch.tensor([[0, 0]]), torch.ones(1), threshold=threshold
+        )
+
+
 def test_without_positive_clicks_the_mask_is_empty() -> None:
     arguments = torch.zeros(2, 4, 4), torch.ones(4, 4, dtype=torch.bool)
     assert not clicks_to_mask(*arguments, torch.zeros(0, 2, dtype=torch.long), torch.zeros(0)).any()
@@ -121,4 +169,6 @@ def test_points_outside_are_named(point: tuple[int, ...], said: str) -> None:
 
 def test_predicted_foreground_is_every_class_but_the_first() -> None:
     semantic = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(predicted_foreground(semantic), semantic.argmax(0) != 0)
+    odds = semantic.double().exp()
+    expected = (odds[1:].sum(0) / odds.sum(0)).float()
+    torch.testing.assert_close(predicted_foreground(semantic), expected)

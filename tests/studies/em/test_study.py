@@ -88,6 +88,7 @@ def test_an_unknown_variant_is_named(tmp_path, tiny_parameters):
         ({"training_modes": ""}, "training_modes: none is given"),
         ({"ablations": ""}, "ablations: none is given"),
         ({"variants": "target_head", "point_sample_mode": "class"}, "point_sample_mode=class does not fit"),
+        ({"variants": "target_head", "training_modes": "automatic"}, "add it to training_modes"),
         ({"crops_per_epoch": 3}, "crops_per_epoch=3 is less than probe_batches=4"),
         ({"weight_ce": 0, "weight_dice": 0}, "weight_ce and weight_dice are both 0"),
         ({"spacing": "8,8"}, "three numbers are expected"),
