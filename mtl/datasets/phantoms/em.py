@@ -28,11 +28,12 @@ from mtl.datasets.phantoms.em_tissue import (
 from mtl.errors import ParameterError
 
 CYTOPLASM, SHADES = 0.7, 0.045
-MEMBRANE, FAINT = 0.2, 0.22
+MEMBRANE, FAINT = 0.2, 0.1
 HALF_MEMBRANE = 13.0  # nm: two membranes and the cleft between them are some 25 nm thick
 RADIUS, RADIUS_PIXELS = 75.0, 8  # the usual neurite: whichever is more, nm or pixels
 FEWEST = 12
 CRUMB = 20  # voxels: smaller pieces that membranes cut off are no instances
+GRAIN, CLOTS = 0.045, 0.035  # usual noise: of single voxels, and of clots of a few in a plane
 BLOCKS = 4  # a side of the grid of blocks that may stay unannotated
 
 
@@ -44,6 +45,7 @@ def em_phantom(
     unannotated: float = 0.0,
     missing_section: bool = False,
     planar: bool = False,
+    noise: float = 1.0,
     name: str = "phantom",
 ) -> EMVolume:
     """A made-up volume: image uint8 and labels int64 (z, y, x); the same arguments give the same voxels.
@@ -51,14 +53,15 @@ def em_phantom(
     Labels: 0 membranes, 1..K connected neurites of at least 20 voxels, -100 in the share ``unannotated`` of
     a grid of blocks. ``missing_section``: one plane in the middle third of the image is black (its labels
     are known). ``planar``: instances are the components of each plane, as in ISBI 2012.
+    ``noise``: times that of a carefully recorded volume; 3 is that of a fast one.
     ``n_neurites``: how many pass through the box; it sets how thick they are. Without it as many as make
     their typical radius 75 nm, or 8 pixels where that is more, but 12 at least.
 
-    Raises `ParameterError` for a shape below (4, 16, 16), spacing that is not positive, no neurite, or
-    ``unannotated`` outside [0, 1).
+    Raises `ParameterError` for a shape below (4, 16, 16), spacing that is not positive, no neurite,
+    ``unannotated`` outside [0, 1), or negative ``noise``.
     """
     shape, spacing = tuple(int(side) for side in shape), tuple(float(step) for step in spacing)
-    _check(shape, spacing, n_neurites, unannotated)
+    _check(shape, spacing, n_neurites, unannotated, noise)
     rng = np.random.default_rng([seed, 20_121])
     steps = np.array(spacing)
     half = max(HALF_MEMBRANE, 1.05 * min(spacing[1:]))  # one voxel at least, never a whole thick section
@@ -72,7 +75,7 @@ def em_phantom(
     image = draw_mitochondria(image, owner, depth, neurites, steps, rng)
     image = draw_vesicles(image, depth, steps, rng)
     image = np.where(membrane, _membranes(shape, steps, rng), image)
-    pixels = _recorded(image, steps, rng)
+    pixels = _recorded(image, steps, noise, rng)
     labels = _instances(np.where(membrane, 0, owner), planar)
     if missing_section:
         pixels[int(rng.integers(shape[0] // 3, 2 * shape[0] // 3 + 1))] = 0
@@ -98,7 +101,7 @@ def _membranes(shape: tuple[int, ...], steps: np.ndarray, rng: np.random.Generat
     return MEMBRANE + texture + FAINT * faint
 
 
-def _recorded(image: np.ndarray, steps: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _recorded(image: np.ndarray, steps: np.ndarray, noise: float, rng: np.random.Generator) -> np.ndarray:
     """What the microscope makes of it: blur, shading, brightness per section, noise; uint8."""
     finest = steps.min()
     seen = gaussian_filter(image, 0.75 * finest / steps)
@@ -107,7 +110,7 @@ def _recorded(image: np.ndarray, steps: np.ndarray, rng: np.random.Generator) ->
     seen += sections * rng.standard_normal((image.shape[0], 1, 1)).astype(np.float32)
     grain = rng.standard_normal(image.shape, dtype=np.float32)
     blurred = gaussian_filter(rng.standard_normal(image.shape, dtype=np.float32), (0, 0.9, 0.9)) * 3.2
-    seen += 0.045 * grain + 0.035 * blurred
+    seen += noise * (GRAIN * grain + CLOTS * blurred)
     return (np.clip(seen, 0, 1) * 255).astype(np.uint8)
 
 
@@ -132,7 +135,11 @@ def _unannotated(labels: np.ndarray, share: float, rng: np.random.Generator) -> 
 
 
 def _check(
-    shape: tuple[int, ...], spacing: tuple[float, ...], n_neurites: int | None, unannotated: float
+    shape: tuple[int, ...],
+    spacing: tuple[float, ...],
+    n_neurites: int | None,
+    unannotated: float,
+    noise: float,
 ) -> None:
     rules = {
         f"shape={shape} must be (z, y, x), at least (4, 16, 16)": len(shape) == 3
@@ -142,6 +149,7 @@ def _check(
         and min(spacing) > 0,
         f"n_neurites={n_neurites} must be at least 1": n_neurites is None or n_neurites >= 1,
         f"unannotated={unannotated} must lie in [0, 1)": 0 <= unannotated < 1,
+        f"noise={noise} must be finite and not negative": 0 <= noise < np.inf,
     }
     for message, holds in rules.items():
         if not holds:

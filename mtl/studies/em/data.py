@@ -57,6 +57,7 @@ def open_run_volume(parameters: EMParameters) -> EMVolume:
         unannotated=p.phantom_unannotated,
         missing_section=p.phantom_missing_section,
         planar=p.dims == 2,
+        noise=p.phantom_noise,
         seed=p.seed if p.data_seed < 0 else p.data_seed,
     )
     return replace(phantom, intensity_range=p.grey_range)

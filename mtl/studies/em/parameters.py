@@ -25,7 +25,7 @@ class EMParameters(StudyParameters):
     test_set: ClassVar[tuple[str, ...]] = (
         "data_root", "volume", "labels", "spacing", "hdf5_key", "hdf5_labels_key", "ngff_level",
         "intensity_range", "dims", "phantom_planes", "phantom_side", "phantom_neurites", "phantom_spacing",
-        "phantom_unannotated", "phantom_missing_section", "data_seed", "test_fraction",
+        "phantom_unannotated", "phantom_noise", "phantom_missing_section", "data_seed", "test_fraction",
         "validation_fraction", "gap_planes", "min_object_voxels",
     )  # fmt: skip
 
@@ -43,9 +43,10 @@ class EMParameters(StudyParameters):
     dims: Literal[2, 3] = Field(3, description="2: every plane is a sample of its own; 3: volumes")
     phantom_planes: int = Field(112, ge=8, description="planes of the phantom")
     phantom_side: int = Field(96, ge=24, description="pixels along a side of its planes")
-    phantom_neurites: int = Field(60, ge=2, description="neurites of the phantom")
+    phantom_neurites: int = Field(100, ge=2, description="neurites of the phantom")
     phantom_spacing: str = Field("16,8,8", description="nm per voxel of the phantom as z,y,x")
     phantom_unannotated: float = Field(0.2, ge=0, lt=0.9, description="share of the phantom without labels")
+    phantom_noise: float = Field(2.8, ge=0, description="its noise; 1: a careful recording, 3: a fast one")
     phantom_missing_section: bool = Field(False, description="one plane of the phantom is black")
     data_seed: int = Field(-1, ge=-1, description="of the phantom; -1: as seed")
     # split by planes
@@ -104,7 +105,7 @@ class EMParameters(StudyParameters):
     clip: float = Field(1.0, ge=0, description="largest gradient norm; 0: no clipping")
     workers: int = Field(0, ge=0, description="processes that load data; 0: none")
     balancer: BalancerName = Field("fixed", description="how the six tasks are combined")
-    probe_every: int = Field(64, ge=0, description="steps between gradient diagnostics; 0: only both ends")
+    probe_every: int = Field(128, ge=0, description="steps between gradient diagnostics; 0: only both ends")
     probe_batches: int = Field(4, ge=3, description="batches of the gradient diagnostics")
     # decoding and evaluation
     window_planes: int = Field(32, ge=1, description="planes that the network sees at once in prediction")

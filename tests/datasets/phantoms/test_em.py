@@ -121,6 +121,13 @@ def test_planar_instances_belong_to_one_plane() -> None:
     assert sum(map(len, found)) == len(set().union(*found)) > 10
 
 
+def test_noise_changes_grey_values_only(phantom: EMVolume) -> None:
+    clean, noisy = (em_phantom(SMALL, (10, 10, 10), n_neurites=12, seed=1, noise=n) for n in (0.0, 2.0))
+    np.testing.assert_array_equal(clean.labels, noisy.labels)
+    away = {n: np.std(v.image.astype(float) - clean.image) for n, v in ((1.0, phantom), (2.0, noisy))}
+    assert away[2.0] == pytest.approx(2 * away[1.0], rel=0.1)  # less where grey values end
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -129,6 +136,8 @@ def test_planar_instances_belong_to_one_plane() -> None:
         ({"spacing": (10, 0, 10)}, "spacing="),
         ({"n_neurites": 0}, "n_neurites=0"),
         ({"unannotated": 1.0}, r"unannotated=1.0 must lie in \[0, 1\)"),
+        ({"noise": -0.1}, "noise=-0.1 must be finite"),
+        ({"noise": float("nan")}, "noise=nan must be finite"),
     ],
 )
 def test_dials_are_checked(options: dict, message: str) -> None:
