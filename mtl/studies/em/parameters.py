@@ -71,7 +71,7 @@ class EMParameters(StudyParameters):
     # losses
     weight_semantic: float = Field(1.0, ge=0, description="of the semantic loss; 0 leaves it out")
     weight_instance: float = Field(1.0, ge=0, description="of the embedding loss; 0 leaves it out")
-    weight_geometry: float = Field(1.0, ge=0, description="of the geometry loss; 0 leaves loss and head out")
+    weight_geometry: float = Field(0.1, ge=0, description="of the geometry loss (described: 1); 0: no head")
     weight_ce: float = Field(1.0, ge=0, description="cross-entropy in the semantic loss")
     weight_iou: float = Field(1.0, ge=0, description="soft IoU in the semantic loss")
     weight_dice: float = Field(1.0, ge=0, description="soft Dice in the semantic loss")

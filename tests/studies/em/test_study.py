@@ -31,8 +31,9 @@ def test_log_keys_are_those_of_the_description(trained_study):
 
 def test_the_automatic_ablation_has_no_proofread_task(trained_study):
     assert {task.split("/")[0] for task in trained_study.settings("automatic_only").tasks} == {"automatic"}
-    assert sum(trained_study.settings("automatic_only").task_weights.values()) == pytest.approx(3.0)
-    assert sum(trained_study.settings("late").task_weights.values()) == pytest.approx(3.0)
+    expected = 2 + trained_study.parameters.weight_geometry
+    assert sum(trained_study.settings("automatic_only").task_weights.values()) == pytest.approx(expected)
+    assert sum(trained_study.settings("late").task_weights.values()) == pytest.approx(expected)
 
 
 def test_variants_see_the_same_crops(trained_study):
