@@ -55,7 +55,7 @@ from mtl.reporting.figures_results import forest_plot, lines_over_steps
 from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.em.answers import ablations_answer
 from mtl.studies.em.labelled_share import labelled_share
-from mtl.studies.em.segmentation import automatic_instances, segment_with_network
+from mtl.studies.em.segmentation import automatic_instances
 from mtl.studies.em.segmentation_scores import SHOWN, counted_objects, difference_of, scores_of
 from mtl.studies.em.study import EMStudy
 from mtl.studies.em.variants import ABLATIONS, DESCRIPTIONS
@@ -118,12 +118,11 @@ show_figure(
 
 # %% [markdown]
 # ## Instances
-# Each network is decoded in every way that its heads allow; what stands for it is what its validation error chose.
+# Each network is decoded in every way that its heads allow; what stands for it is what its validation error chose. What
+# the evaluation notebook has made already is taken from there.
 
 # %%
-for name in study.ablations:
-    segment_with_network(study, name)
-chosen = {name: automatic_instances(study, name) for name in networks}
+chosen = {name: automatic_instances(study, name, make=name != first) for name in networks}
 figures = {name: scores_of(study, made.labels) for name, (_, made) in chosen.items()}
 rows = [
     {

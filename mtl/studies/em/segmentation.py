@@ -150,13 +150,19 @@ def read_segmentation(study: EMStudy, variant: str, method: str) -> Segmentation
         )
 
 
-def automatic_instances(study: EMStudy, variant: str) -> tuple[str, Segmentation]:
+def automatic_instances(study: EMStudy, variant: str, make: bool = False) -> tuple[str, Segmentation]:
     """The method with the lowest validation error among those of a variant's network, and what it found.
 
-    Raises ``MissingArtefactError`` where ``segment_with_network`` was not run for the variant as it is now.
+    Where ``segment_with_network`` was not run for the variant as it is now, it is run if ``make`` is set;
+    otherwise ``MissingArtefactError`` is raised.
     """
     methods = network_methods(study.variant_parameters(variant), study.volume.spacing)
-    made = {name: read_segmentation(study, variant, name) for name in methods}
+    try:
+        made = {name: read_segmentation(study, variant, name) for name in methods}
+    except MissingArtefactError:
+        if not make:
+            raise
+        made = segment_with_network(study, variant)
     return min(made.items(), key=lambda item: item[1].validation_error)
 
 

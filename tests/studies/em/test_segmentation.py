@@ -64,6 +64,16 @@ def test_validation_chooses_the_method(trained_study, segmented):
     assert networks[name].validation_error == chosen.validation_error
 
 
+def test_instances_are_made_where_they_are_missing_and_asked_for(trained_study, segmented, monkeypatch):
+    trained_study.train("automatic_only")
+    with pytest.raises(MissingArtefactError, match="run notebook 03"):
+        automatic_instances(trained_study, "automatic_only")
+    name, made = automatic_instances(trained_study, "automatic_only", make=True)
+    monkeypatch.setattr("mtl.studies.em.segmentation.segment_with_network", None)  # not again
+    assert automatic_instances(trained_study, "automatic_only", make=True)[0] == name
+    assert made.labels.shape == trained_study.test_labels.shape
+
+
 def test_the_truth_itself_scores_perfectly(trained_study):
     truth = np.maximum(trained_study.test_labels, 0)
     scores = scores_of(trained_study, truth)
@@ -91,6 +101,10 @@ def test_click_tables_hold_the_chosen_objects(trained_study, segmented):
     assert table[["dice_0", "dice_1", "dice_2"]].stack().between(0, 1).all()
     shown = replayed(trained_study, "late", table["object"].tolist()[:1], automatic, 2)
     assert len(shown.images) == len(shown.titles) == 3
+    made = [len(clicks) for clicks in shown.clicks]
+    assert made[:2] == [0, 1] and made[1] <= made[2] <= 2
+    height, width = shown.images[1].shape
+    assert all(0 <= y < height and 0 <= x < width for y, x, _, _ in shown.clicks[2])
     assert f"{table['dice_2'].iloc[0]:.2f}" in shown.titles[-1]
 
 
