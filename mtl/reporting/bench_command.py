@@ -27,7 +27,9 @@ def bench(
     study: Annotated[str, typer.Argument(help="E.g. brain_mri.")],
     json: Annotated[Path | None, typer.Option("--json", help="File for the rows.")] = None,
     only: Annotated[str, typer.Option(help="Ids by comma, e.g. B1,B3; all where not given.")] = "",
-    checkpoint: Annotated[str, typer.Option(help="Model folder to predict with (brain_mri).")] = "",
+    checkpoint: Annotated[
+        str, typer.Option(help="Model folder (brain_mri: to predict with; em: E6 on its output too).")
+    ] = "",
     rounds: Annotated[int, typer.Option(min=7, help="The median is over so many.")] = 9,
 ) -> None:
     """Time our ways against others', side by side; see the performance goals for the ids."""

@@ -7,8 +7,9 @@ from typing import Any
 
 from mtl.errors import ParameterError
 from mtl.studies.em import inference_benchmarks
-from mtl.studies.em.decoding_benchmarks import decoding_cases, decoding_exponent
+from mtl.studies.em.decoding_benchmarks import decoding_cases, decoding_exponent, made_workload
 from mtl.studies.em.target_benchmarks import target_cases, target_exponents
+from mtl.studies.em.trained_embeddings import trained_workload
 from mtl.studies.em.training_benchmarks import discriminative_cases, memory_row, scaling_rows, two_mode_cases
 from mtl.timing import Case, measure
 
@@ -25,31 +26,34 @@ def rows(
     """Measured rows (see ``mtl.timing``) of the benchmarks in ``ids``, and rows of how costs grow.
 
     Args:
-        checkpoint: must be empty: the workloads bring their own weights.
+        checkpoint: model folder of a trained 3-D network, on whose output E6 is measured too; or empty.
         allocator: not used; both sides run with the settings of the process.
         say: is told what is being done.
 
     Raises:
-        ParameterError: a checkpoint is given.
+        CheckpointError, ParameterError: the checkpoint is no such network, or E6 is not asked for.
     """
-    if checkpoint:
-        raise ParameterError("--checkpoint: the benchmarks of em bring their own weights; leave it out")
+    if checkpoint and "E6" not in ids:
+        raise ParameterError("--checkpoint: of em's benchmarks only E6 looks at a network; leave it out")
     found: list[dict[str, Any]] = []
     for name in sorted(ids):
         say(f"{name} ...")
-        cases = _cases(name)
+        cases = _cases(name, checkpoint)
         found += measure(cases, rounds, on_round=lambda done, total: say(f"round {done} of {total}"))
         say(f"{name}: how the cost grows ...")
         found += _growth(name)
     return found
 
 
-def _cases(name: str) -> list[Case]:
+def _cases(name: str, checkpoint: str) -> list[Case]:
     if name in ("E1", "E2"):
         return [case for case in target_cases() if case.id == name]
     if name in inference_benchmarks.IDS:
         return inference_benchmarks.inference_cases([name])
-    return {"E3": discriminative_cases, "E5": two_mode_cases, "E6": decoding_cases}[name]()
+    if name == "E6":
+        works = [made_workload(), *([trained_workload(checkpoint)] if checkpoint else [])]
+        return [case for work in works for case in decoding_cases(work)]
+    return {"E3": discriminative_cases, "E5": two_mode_cases}[name]()
 
 
 def _growth(name: str) -> list[dict[str, Any]]:

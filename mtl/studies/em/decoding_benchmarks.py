@@ -39,14 +39,13 @@ def made_workload(shape: Sequence[int] = SHAPE, n_objects: int = N_OBJECTS, seed
     return Workload(embedding, np.ones(truth.shape, bool), truth, name)
 
 
-def decoding_cases(workload: Workload | None = None, bandwidth: float = 1.5) -> list[Case]:
-    """E6 on one embedding; None: `made_workload`. A trained network's output comes as a ``Workload``.
+def decoding_cases(work: Workload, bandwidth: float = 1.5) -> list[Case]:
+    """E6 on one embedding, made or a trained network's.
 
     The gate: our adapted Rand error against the truth is not above the peer's, each on the voxels that the
     peer labels. The peers get what helps them: no spatial step is asked of them, and HDBSCAN's noise voxels
     go to their nearest cluster after the clock has stopped.
     """
-    work = workload or made_workload()
     flat = torch.from_numpy(work.embedding).reshape(len(work.embedding), -1)
     points = flat[:, torch.from_numpy(work.foreground).reshape(-1)].T.contiguous()
     drawn = np.random.default_rng(0).permutation(len(points))[: len(points) // SAMPLE]

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from mtl.errors import ParameterError
 from mtl.evaluation.em import adapted_rand_error
+from mtl.studies.em import benchmarks
 from mtl.studies.em.decoding_benchmarks import (
     decoding_cases,
     decoding_exponent,
@@ -17,6 +19,7 @@ from mtl.studies.em.decoding_benchmarks import (
     soft_mean_shift,
 )
 from mtl.studies.em.made_embeddings import cells, made_embeddings
+from mtl.studies.em.trained_embeddings import trained_workload
 
 
 def test_the_gates_pass_on_a_small_workload_and_name_both_errors() -> None:
@@ -32,6 +35,24 @@ def test_a_worse_decoding_fails_the_gate() -> None:
     case = decoding_cases(merged, bandwidth=1.5)[1]  # ... while HDBSCAN has no scale
     with pytest.raises(AssertionError, match="adapted Rand error 0"):
         case.gate()
+
+
+def test_a_trained_network_brings_its_own_workload(trained_study, monkeypatch) -> None:
+    monkeypatch.setattr("mtl.studies.em.trained_embeddings.CERTAIN", 0.1)  # three steps make no one certain
+    folder = str(trained_study.run.stage(0, "late") / "best")
+    if trained_study.parameters.dims == 2:
+        with pytest.raises(ParameterError, match="is a 2-D network"):
+            trained_workload(folder)
+        return
+    work = trained_workload(folder, (8, 48, 48))
+    assert work.embedding.shape[1:] == work.foreground.shape == work.truth.shape == (8, 48, 48)
+    assert work.foreground.any() and work.truth.max() > 1
+    assert len(decoding_cases(work)) == 2
+
+
+def test_a_checkpoint_is_for_e6_only() -> None:
+    with pytest.raises(ParameterError, match="only E6 looks at a network"):
+        benchmarks.rows(["E1"], "somewhere", 1, {}, print)
 
 
 @pytest.mark.slow
