@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -13,8 +14,13 @@ _STUDIES = ("angiography", "brain_mri", "em", "histology")
 #: What a study's validation score, which picks checkpoints, is made of beside them.
 _SELECTS = {"em": ("inference/em", "evaluation/em")}
 _TRAINS = ("datasets", "targets", "models", "losses", "training", "studies")
-#: Modules that only look at what was trained, or make parameters, which are told of anyway:
-#: a change of theirs makes no weights stale.
+#: What makes instances of the outputs of em's networks, and tunes how.
+_DECODES = (
+    "inference/em", "evaluation/em", "studies/em/decodings.py", "studies/em/tiled_decoding.py",
+    "studies/em/prediction.py", "studies/em/segmentation.py",
+)  # fmt: skip
+#: Modules of studies that only look at what was trained, or make parameters, which are told of anyway, and
+#: others by their path: a change of theirs makes no weights stale.
 _SHOWS_ONLY = (
     "published.py",
     "model_card.py",
@@ -36,14 +42,15 @@ _SHOWS_ONLY = (
     "worst_objects.py",
     "labelled_share.py",
     "answers.py",
-    "alarms.py",
-    "click_arms.py",
+    "evaluation/em/alarms.py",
+    "evaluation/em/click_arms.py",
     "target_benchmarks.py",
     "target_peers.py",
     "peeling_peer.py",
     "discriminative_peers.py",
     "decoding_benchmarks.py",
     "made_embeddings.py",
+    "trained_embeddings.py",
     "click_benchmarks.py",
     "window_benchmarks.py",
 )
@@ -57,10 +64,30 @@ def training_code_fingerprint(study: str) -> str:
     """
     others = {name for name in _STUDIES if name != study}
     rooms = (*_TRAINS, *_SELECTS.get(study, ()))
-    files = (file.relative_to(_PACKAGE) for room in rooms for file in (_PACKAGE / room).rglob("*.py"))
     kept = [
         file
-        for file in sorted(files)
-        if file.name not in _SHOWS_ONLY and others.isdisjoint(file.with_suffix("").parts)
+        for file in _files(rooms)
+        if not _shows_only(file) and others.isdisjoint(file.with_suffix("").parts)
     ]
-    return sha256_of(*(part for file in kept for part in (str(file), (_PACKAGE / file).read_bytes())))
+    return _hash(kept)
+
+
+@cache
+def decoding_code_fingerprint() -> str:
+    """SHA-256 over names and contents of the modules that em's segmentations are made by."""
+    return _hash([file for file in _files(_DECODES) if file.as_posix() not in _SHOWS_ONLY])
+
+
+def _files(rooms: Iterable[str]) -> list[Path]:
+    """Modules in folders, or named themselves, relative to the package; sorted."""
+    places = [_PACKAGE / room for room in rooms]
+    files = (file for place in places for file in ([place] if place.suffix else place.rglob("*.py")))
+    return sorted(file.relative_to(_PACKAGE) for file in files)
+
+
+def _shows_only(file: Path) -> bool:
+    return file.as_posix() in _SHOWS_ONLY or (file.parts[0] == "studies" and file.name in _SHOWS_ONLY)
+
+
+def _hash(files: Iterable[Path]) -> str:
+    return sha256_of(*(part for file in files for part in (str(file), (_PACKAGE / file).read_bytes())))

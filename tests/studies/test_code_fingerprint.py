@@ -11,8 +11,14 @@ fingerprint = code_fingerprint.training_code_fingerprint.__wrapped__
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A package of four modules."""
-    for module in ("studies/brain_mri/explanation.py", "models/unet.py", "models/em.py", "losses/em/dice.py"):
+    """A package of a few modules."""
+    modules = (
+        "studies/brain_mri/explanation.py", "models/unet.py", "models/em.py", "losses/em/dice.py",
+        "evaluation/em/segmentation.py", "evaluation/em/alarms.py", "studies/em/segmentation.py",
+        "studies/em/decodings.py", "studies/em/tiled_decoding.py", "studies/em/prediction.py",
+        "inference/em/watershed.py",
+    )  # fmt: skip
+    for module in modules:
         (tmp_path / module).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / module).write_text("a = 1")
     monkeypatch.setattr(code_fingerprint, "_PACKAGE", tmp_path)
@@ -26,9 +32,29 @@ def package(tmp_path, monkeypatch):
         ("models/unet.py", {"brain_mri", "em"}),
         ("models/em.py", {"em"}),
         ("losses/em/dice.py", {"em"}),
+        ("evaluation/em/segmentation.py", {"em"}),
+        ("evaluation/em/alarms.py", set()),
+        ("studies/em/segmentation.py", set()),
     ],
 )
 def test_a_change_makes_the_weights_stale_that_depend_on_it(package, module, stale):
     before = {study: fingerprint(study) for study in ("brain_mri", "em")}
     (package / module).write_text("a = 2")
     assert {study for study, value in before.items() if fingerprint(study) != value} == stale
+
+
+@pytest.mark.parametrize(
+    ("module", "stale"),
+    [
+        ("studies/em/segmentation.py", True),
+        ("inference/em/watershed.py", True),
+        ("evaluation/em/segmentation.py", True),
+        ("evaluation/em/alarms.py", False),
+        ("models/em.py", False),  # told by the weights' own fingerprint
+    ],
+)
+def test_a_change_of_a_decoding_makes_segmentations_stale(package, module, stale):
+    decoding = code_fingerprint.decoding_code_fingerprint.__wrapped__
+    before = decoding()
+    (package / module).write_text("a = 2")
+    assert (decoding() != before) == stale

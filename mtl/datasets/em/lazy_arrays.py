@@ -86,6 +86,7 @@ def _dataset(path: Path, key: str) -> Any:
     if not isinstance(found, h5py.Dataset):
         names: list[str] = []
         file.visititems(lambda name, node: names.append(name) if isinstance(node, h5py.Dataset) else None)
+        file.close()
         what = "is a group" if found is not None else "is not there"
         raise DataError(
             f"{path}: expected a data set {key!r}, which {what}; found {', '.join(names) or 'none'}"

@@ -101,9 +101,12 @@ def _number(path: Path) -> int:
 def _read_plane(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as picture:
+            pages = getattr(picture, "n_frames", 1)
             plane = np.asarray(picture)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: expected a complete picture, but it cannot be decoded ({error})") from error
+    if pages > 1:
+        raise DataError(f"{path}: has {pages} pages; expected one plane a file (or one TIFF as a stack)")
     if plane.ndim != 2:
         raise DataError(f"{path}: has shape {plane.shape}; expected a grey plane (y, x)")
     return plane

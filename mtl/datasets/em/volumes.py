@@ -122,14 +122,16 @@ class EMVolume:
 
     def _checked(self, box: Box) -> Box:
         for part, side in zip(box, self.shape, strict=True):
-            inside = part.step in (None, 1) and 0 <= (part.start or 0) < (part.stop or side) <= side
-            if not inside:
+            stop = side if part.stop is None else part.stop
+            if part.step not in (None, 1) or not 0 <= (part.start or 0) < stop <= side:
                 raise ParameterError(f"box {box} does not lie in volume {self.name!r} of shape {self.shape}")
         return tuple(box)  # type: ignore[return-value]
 
     def _scaled(self, image: np.ndarray) -> np.ndarray:
         if self.intensity_range is not None:
             low, high = self.intensity_range
+            if np.isnan(image).any():
+                raise DataError(f"volume {self.name!r}: image values are NaN; numbers are expected")
             return np.clip((image.astype(np.float32) - low) / (high - low), 0, 1, dtype=np.float32)
         if np.issubdtype(image.dtype, np.integer):
             limits = np.iinfo(image.dtype)

@@ -143,6 +143,7 @@ def usual_parts(shape: Sequence[int], planar: bool = False) -> tuple[int, ...]:
 
 def _codes(labels: Labels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Indices (n,) into the ids that occur, and these ids, rising."""
+    labels = labels.astype(labels.dtype.newbyteorder("="), copy=False)  # as fastremap needs it
     ids = fastremap.unique(labels)
     if ids[-1] < 4 * len(labels):  # a table over all possible ids is faster than a search
         position = np.zeros(int(ids[-1]) + 1, np.int64)

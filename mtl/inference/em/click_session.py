@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mtl.errors import ParameterError
+from mtl.errors import DataError, ParameterError
 from mtl.inference.em.click_fields import Click, Fields, KeptFields, RerunFields, as_prompts
 from mtl.inference.em.clicks_to_mask import FOREGROUND, checked_points, checked_threshold, clicks_to_mask
 from mtl.inference.em.target_masks import TargetMasks
@@ -34,6 +34,7 @@ class ClickSession:
     Raises:
         ParameterError: the image has other axes than the model; ``semantic_id`` is no foreground class;
             ``threshold`` is outside of [0.5, 1).
+        DataError: grey values outside of [0, 1].
     """
 
     def __init__(
@@ -104,10 +105,13 @@ class ClickSession:
             points: ``(P, S)`` integers; ``labels``: ``(P,)``, 1 positive, 0 negative. No points: as `clear`.
 
         Raises:
-            ParameterError: a point is outside the volume, or there are not as many labels as points.
+            ParameterError: a point is outside the volume, a label is neither 1 nor 0, or there are not as
+                many labels as points.
         """
         if len(points) != len(labels):
             raise ParameterError(f"{len(points)} points with {len(labels)} labels; as many are expected")
+        if strange := [label for label in labels if label not in (0, 1)]:
+            raise ParameterError(f"label {strange[0]}: 1 (positive) or 0 (negative) is expected")
         places = checked_points(points, self.shape)
         wanted = [Click(place, label == 1) for place, label in zip(places, labels, strict=True)]
         same = [now == then for now, then in zip(self._clicks, wanted, strict=False)]
@@ -160,8 +164,8 @@ class Answers(Protocol):
 class RuleAnswers:
     """The rule of :mod:`mtl.inference.em.clicks_to_mask` on what the heads say with the clicks."""
 
-    def __init__(self, fields: KeptFields | RerunFields, delta_d: float, threshold: float) -> None:
-        self._fields, self.delta_d, self.threshold = fields, delta_d, threshold
+    def __init__(self, fields: KeptFields | RerunFields, threshold: float) -> None:
+        self._fields, self.model, self.threshold = fields, fields.model, threshold
         self.reruns_encoder = isinstance(fields, RerunFields)
 
     def mask(self, clicks: Sequence[Click], previous: np.ndarray) -> np.ndarray:
@@ -169,8 +173,9 @@ class RuleAnswers:
         fields = self.fields(clicks)
         points, labels = as_prompts(clicks, fields.foreground.dim())
         return clicks_to_mask(
-            fields.instance, fields.foreground, points[0], labels[0], self.delta_d, self.threshold
-        )
+            fields.instance, fields.foreground, points[0], labels[0],
+            self.model.delta_d, self.threshold, self.model.spacing,
+        )  # fmt: skip
 
     def fields(self, clicks: Sequence[Click]) -> Fields:
         """The heads' outputs with these clicks."""
@@ -181,11 +186,11 @@ class RuleAnswers:
 def _answers_of(model: EMModel, voxels: Tensor, semantic_id: int, threshold: float) -> Answers:
     image = voxels[None, None].to(next(model.parameters()).device)
     if model.reruns_encoder:
-        return RuleAnswers(RerunFields(model, image, semantic_id), model.delta_d, threshold)
+        return RuleAnswers(RerunFields(model, image, semantic_id), threshold)
     kept = KeptFields(model, image, semantic_id)
     if model.injection == "target_head":
         return TargetMasks(kept)
-    return RuleAnswers(kept, model.delta_d, threshold)
+    return RuleAnswers(kept, threshold)
 
 
 def _fixed(mask: np.ndarray) -> np.ndarray:
@@ -194,7 +199,10 @@ def _fixed(mask: np.ndarray) -> np.ndarray:
 
 
 def _voxels(image: Any, box: tuple[slice, ...] | None) -> Tensor:
-    """The image, or its part in ``box``, as float32."""
+    """The image, or its part in ``box``, as float32; raises DataError unless its values are in [0, 1]."""
     box = tuple(slice(0, size) for size in image.shape) if box is None else box
-    voxels = image.read(box)[0] if hasattr(image, "read") else image[box]
-    return torch.as_tensor(np.asarray(voxels, dtype=np.float32))
+    voxels = np.asarray(image.read(box)[0] if hasattr(image, "read") else image[box])
+    lowest, highest = (float(end) for end in (voxels.min(), voxels.max()))
+    if not 0 <= lowest <= highest <= 1:  # also where one is NaN
+        raise DataError(f"the image has values from {lowest:g} to {highest:g}; [0, 1] is expected")
+    return torch.as_tensor(voxels.astype(np.float32))

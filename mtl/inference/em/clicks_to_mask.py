@@ -7,9 +7,10 @@ and, with the embeddings :math:`f_p` at the positive clicks and :math:`f_n` at t
 
 (the second only where there are negative clicks). A voxel clicked as positive is one in any case. What is
 connected to a positive click, by faces and through candidates, is the heart of the mask. With a threshold
-above one half, which keeps the heart from leaking through faint membranes, it then grows back over the
-predicted foreground, by ``GROWTH`` voxels at most and not where another heart would be nearer. Without
-positive clicks the mask is empty: the automatic instance is chosen elsewhere.
+above one half, which keeps the heart from leaking through faint membranes, it then grows back voxel by voxel
+over foreground (probability above one half) that the threshold cut off, as far as ``GROWTH`` times the finest
+voxel side. Other foreground above the threshold and negative clicks grow against it; what both reach at once
+stays out. Without positive clicks the mask is empty: the automatic instance is chosen elsewhere.
 
 The mask grows outwards from the clicks: only the box that holds it is ever looked at, so that a small object
 in a large volume is a small computation, with the same result as over the whole volume.
@@ -20,7 +21,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import cc3d
-import edt
 import numpy as np
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ from mtl.errors import ParameterError
 Box = tuple[slice, ...]
 DELTA_D = 1.5
 FOREGROUND = 0.5  # probability from which a voxel counts as foreground at all
-GROWTH = 3  # voxels by which a strict threshold may have made an object thinner
+GROWTH = 3  # finest voxel sides by which a strict threshold may have made an object thinner
 #: Voxels between a click and the faces of the first box that is looked at.
 FIRST_REACH = 16
 #: Voxels worked on at once: what an axis-wise temporary of them takes stays in a core's cache.
@@ -49,6 +49,7 @@ def clicks_to_mask(
     labels: Tensor,
     delta_d: float = DELTA_D,
     threshold: float = FOREGROUND,
+    spacing: Sequence[float] | None = None,
 ) -> np.ndarray:
     """The mask that the clicks stand for.
 
@@ -59,6 +60,7 @@ def clicks_to_mask(
         labels: ``(P,)``: 1 positive, 0 negative; -1 is padding and ignored.
         delta_d: largest distance from the embedding at a positive click.
         threshold: probability of foreground above which a voxel can carry the mask on.
+        spacing: nm per voxel along each axis; the same along all where not given.
 
     Returns:
         ``(*sp)`` bool, C-contiguous.
@@ -86,13 +88,16 @@ def clicks_to_mask(
             candidates(embedding[:, *box], inside, at_positive, at_negative, delta_d), positive, box
         )
 
-    heart = grown_from_clicks(found, positive.cpu().numpy(), shape)
-    return _grown_back(heart, foreground, threshold) if threshold > FOREGROUND else heart
+    box, heart = grown_from_clicks(found, positive.cpu().numpy(), shape)
+    if threshold > FOREGROUND:
+        sides = spacing or (1.0,) * len(shape)
+        box, heart = _grown_back(box, heart, foreground, negative.cpu().numpy(), threshold, sides)
+    return painted(box, heart, shape)
 
 
 def grown_from_clicks(
     found: Callable[[Box], Tensor], clicked: np.ndarray, shape: tuple[int, ...]
-) -> np.ndarray:
+) -> tuple[Box, np.ndarray]:
     """What is connected to the clicks, asking for no larger box than that takes.
 
     Args:
@@ -101,17 +106,22 @@ def grown_from_clicks(
         shape: of the volume.
 
     Returns:
-        ``shape`` bool.
+        The last box, and bool in it.
     """
     box = box_around(clicked.min(0), clicked.max(0), FIRST_REACH, shape)
     while True:
         part = connected_part(found(box).cpu().numpy(), clicked - [side.start for side in box])
         grown = _grown(box, part, shape)
         if grown == box:
-            mask = np.zeros(shape, dtype=bool)
-            mask[box] = part
-            return mask
+            return box, part
         box = grown
+
+
+def painted(box: Box, part: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """``part``, bool in ``box``, as a mask of the whole volume of ``shape``."""
+    mask = np.zeros(shape, dtype=bool)
+    mask[box] = part
+    return mask
 
 
 def candidates(
@@ -204,24 +214,64 @@ def _with_clicks(found: Tensor, positive: Tensor, box: Box) -> Tensor:
     return found
 
 
-def _grown_back(heart: np.ndarray, foreground: Tensor, threshold: float) -> np.ndarray:
-    """``heart`` and the foreground around it that no other foreground above the threshold is nearer to."""
-    inside = np.argwhere(heart)
-    box = box_around(inside.min(0), inside.max(0), 2 * GROWTH, heart.shape)  # rivals that may be as near
-    probability = foreground[box].cpu().numpy()
-    core, part = probability > threshold, heart[box]
-    to_heart, to_rival = (_squared_distance(where) for where in (part, core & ~part))
-    near = (to_heart <= GROWTH**2) & (to_heart < to_rival) & (probability > FOREGROUND) & ~core
-    grown = heart.copy()
-    grown[box] |= near
+def _grown_back(
+    box: Box,
+    heart: np.ndarray,
+    foreground: Tensor,
+    negative: np.ndarray,
+    threshold: float,
+    spacing: Sequence[float],
+) -> tuple[Box, np.ndarray]:
+    """``heart`` in ``box``, grown over the foreground that the threshold cut off; with its larger box."""
+    wide = _wider(box, heart, 2 * GROWTH, tuple(foreground.shape))  # as far as rivals can matter
+    probability = foreground[wide].cpu().numpy()
+    mine = np.zeros(probability.shape, dtype=bool)
+    mine[_within(box, wide)] = heart[_within(wide, box)]
+    core = probability > threshold
+    rivals = core & ~mine
+    for point in negative:
+        if all(side.start <= voxel < side.stop for voxel, side in zip(point, wide, strict=True)):
+            rivals[tuple(point - [side.start for side in wide])] = True
+    rivals &= ~mine
+    free = (probability > FOREGROUND) & ~core & ~rivals & ~mine
+    strides = [max(1, round(side / min(spacing))) for side in spacing]
+    for step in range(1, GROWTH + 1):
+        axes = [axis for axis, stride in enumerate(strides) if step % stride == 0]
+        ours, theirs = (_dilated(seeds, axes) & free for seeds in (mine, rivals))
+        mine |= ours & ~theirs
+        rivals |= theirs & ~ours
+        free &= ~(ours | theirs)
+    return wide, mine
+
+
+def _wider(box: Box, part: np.ndarray, margin: int, shape: tuple[int, ...]) -> Box:
+    """The box of what is true in ``part``, which lies in ``box``, and ``margin`` voxels more."""
+    axes = range(part.ndim)
+    lines = [part.any(axis=tuple(other for other in axes if other != axis)) for axis in axes]
+    ends = [
+        (side.start + int(line.argmax()), side.stop - 1 - int(line[::-1].argmax()))
+        for side, line in zip(box, lines, strict=True)
+    ]
+    lowest, highest = zip(*ends, strict=True)
+    return box_around(lowest, highest, margin, shape)
+
+
+def _within(inner: Box, outer: Box) -> Box:
+    """The part of ``inner`` that lies in ``outer``, counted from the corner of ``outer``."""
+    return tuple(
+        slice(max(one.start, other.start) - other.start, min(one.stop, other.stop) - other.start)
+        for one, other in zip(inner, outer, strict=True)
+    )
+
+
+def _dilated(seeds: np.ndarray, axes: Sequence[int]) -> np.ndarray:
+    """Seeds and their neighbours along ``axes``."""
+    grown = seeds.copy()
+    for axis in axes:
+        lower, upper = (np.moveaxis(array, axis, 0) for array in (seeds, grown))
+        upper[1:] |= lower[:-1]
+        upper[:-1] |= lower[1:]
     return grown
-
-
-def _squared_distance(where: np.ndarray) -> np.ndarray:
-    """Squared distance in voxels to the nearest of ``where`` ``(*sp)`` bool; infinite where there is none."""
-    if not where.any():
-        return np.full(where.shape, np.inf, np.float32)
-    return edt.edtsq(np.ascontiguousarray(~where))
 
 
 def _grown(box: Box, part: np.ndarray, shape: Sequence[int]) -> Box:

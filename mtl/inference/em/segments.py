@@ -39,7 +39,7 @@ def grow(labels: Labels, where: Mask) -> Labels:
     What no segment reaches stays background. Of several neighbours the one that comes first (along the first
     axis, from below) wins.
     """
-    padded, allowed = np.pad(labels, 1), np.pad(where, 1)
+    padded, allowed = (np.ascontiguousarray(np.pad(array, 1)) for array in (labels, where))
     flat = padded.reshape(-1)
     steps = [sign * stride // padded.itemsize for stride in padded.strides for sign in (-1, 1)]
     left = np.flatnonzero((flat == 0) & allowed.reshape(-1))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mtl.inference.em.click_fields import Click, Fields, KeptFields, as_prompts, prompts_on
-from mtl.inference.em.clicks_to_mask import Box, grown_from_clicks
+from mtl.inference.em.clicks_to_mask import Box, grown_from_clicks, painted
 from mtl.models.geodesic_reach import UNREACHED, geodesic_distance, walking_cost
 from mtl.models.prompts import embeddings_at
 
@@ -61,7 +61,7 @@ class TargetMasks:
         def found(box: Box) -> Tensor:
             return self.logits(box, clicks, previous, at_points, reach) > 0
 
-        return grown_from_clicks(found, positive, self.kept.shape)
+        return painted(*grown_from_clicks(found, positive, self.kept.shape), self.kept.shape)
 
     def fields(self, clicks: Sequence[Click]) -> Fields:
         """What the other heads say, which no click changes."""

@@ -74,7 +74,8 @@ def discriminative_loss(
     weights = torch.where(ids > 0, ones, 0.0)
     count = int(ids.max()) if max_instances is None else max_instances
     kinds = None if classes is None else classes.flatten(1)
-    terms = DiscriminativeTerms.apply(flat, ids, weights, kinds, max(count, 1), delta_v, delta_d)
+    with torch.autocast(flat.device.type, enabled=False):  # differences of near means: no half precision
+        terms = DiscriminativeTerms.apply(flat, ids, weights, kinds, max(count, 1), delta_v, delta_d)
     factors = {"pull": weight_pull, "push": weight_push, "norm": weight_norm}
     parts = {name: (term, factors[name]) for name, term in zip(factors, terms, strict=True) if factors[name]}
     total = sum(factor * term for term, factor in parts.values())

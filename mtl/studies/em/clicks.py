@@ -2,9 +2,10 @@
 
 Zero clicks and clicks are judged on the same footing: both masks end where the network's foreground ends.
 Where the data label no background, cells touch: the network learnt a line of ``contact_membrane`` voxels
-between them, and both masks get it back. The rule from clicks to a mask has one number besides those of the
-training, the threshold of foreground: it is the one found on the validation part for automatic instances by
-embedding.
+between them, and both masks get it back, up to where the other automatic instances begin.
+
+The rule from clicks to a mask has one number besides those of the training, the threshold of foreground: it
+is the one found on the validation part for automatic instances by embedding.
 """
 
 from __future__ import annotations
@@ -76,11 +77,16 @@ def click_runs(study: EMStudy, arm: str, automatic: Segmentation) -> pd.DataFram
 
 @dataclass
 class _Scene:
-    """One object in its window, with the arm's session on it."""
+    """One object in its window, with the arm's session on it.
+
+    Attributes:
+        alone: automatic instances as far as the network sees foreground; automatic: with the membranes.
+    """
 
     number: int
     image: np.ndarray
     labels: np.ndarray
+    alone: np.ndarray
     automatic: np.ndarray
     session: ClickSession
     user: SimulatedUser
@@ -88,7 +94,14 @@ class _Scene:
 
     def answer(self, points: np.ndarray, signs: np.ndarray) -> np.ndarray:
         """All clicks so far to a mask."""
-        return _grown(self.session.answer(points, signs), self.margin) > 0
+        mask = self.session.answer(points, signs)
+        if not self.margin:
+            return mask
+        clicked = int(self.automatic.max(initial=0)) + 1
+        grown = _grown(np.where(mask, clicked, self.alone), self.margin) == clicked
+        against = tuple(points[signs != 1].T)
+        grown[against] = mask[against]
+        return grown
 
 
 def _scenes(study: EMStudy, arm: str, ids: Sequence[int], automatic: Segmentation) -> Iterator[_Scene]:
@@ -104,7 +117,7 @@ def _scenes(study: EMStudy, arm: str, ids: Sequence[int], automatic: Segmentatio
         shape = image.shape[-p.dims :]
         seen, truth, alone = (field.reshape(shape) for field in (image, labels[window], found[window]))
         session = ClickSession(model, seen, threshold=threshold)
-        yield _Scene(number, seen, truth, _grown(alone, margin), session, user, margin)
+        yield _Scene(number, seen, truth, alone, _grown(alone, margin), session, user, margin)
 
 
 def labels_background(study: EMStudy, least: float = 0.01) -> bool:

@@ -133,7 +133,7 @@ class EMObjective:
         with torch.no_grad():
             for _ in range(corrections):
                 logits = model.target(features, automatic, prompts, mask)
-                mask = (logits > 0).to(logits.dtype)  # what a click session shows the head
+                mask = (logits > 0).to(logits.dtype)  # a session shows the parts that a click holds
                 prompts = joined(prompts, corrective_click(logits[:, 0] > 0, wanted, known))
         return model.target(features, automatic, prompts, mask)
 

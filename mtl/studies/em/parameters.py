@@ -86,6 +86,7 @@ class EMParameters(StudyParameters):
     weight_cov: float = Field(1.0, ge=0, description="structure tensor in the geometry loss")
     weight_raw: float = Field(1.0, ge=0, description="image and foreground in the geometry loss")
     dir_target: Literal["centroid", "skeleton"] = Field("centroid", description="where directions point")
+    geometry_kind: Literal["mse", "smooth_l1"] = Field("mse", description="difference in the geometry loss")
     raw_region: Literal["known", "foreground"] = Field("known", description="voxels of the raw term")
     # the two modes
     training_modes: str = Field("automatic,proofread", description="modes of a step, by comma")

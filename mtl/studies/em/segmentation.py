@@ -19,6 +19,7 @@ from mtl.errors import MissingArtefactError
 from mtl.evaluation.em.tuning import Grid, Tuned, tune
 from mtl.files import atomic_path
 from mtl.inference.em.watershed import watershed_grid
+from mtl.studies.code_fingerprint import decoding_code_fingerprint
 from mtl.studies.em.decodings import Decoding, by_boundary, by_direction, by_embedding, by_watershed
 from mtl.studies.em.parameters import EMParameters
 from mtl.studies.em.prediction import predict
@@ -172,10 +173,11 @@ def _tuned(study: EMStudy, decode: Callable[..., np.ndarray], grid: Grid) -> Tun
 
 
 def _made_from(study: EMStudy, variant: str) -> str:
+    made_from = f"{study.test_hash} {decoding_code_fingerprint()}"
     if variant != NO_NETWORK:
-        return f"{study.test_hash} {study.fingerprint(variant)}"
+        return f"{made_from} {study.fingerprint(variant)}"
     decoded = study.parameters.model_dump(include=DECODED_WITH)
-    return f"{study.test_hash} {json.dumps(decoded, sort_keys=True)}"
+    return f"{made_from} {json.dumps(decoded, sort_keys=True)}"
 
 
 def _path(study: EMStudy, variant: str, method: str) -> Path:

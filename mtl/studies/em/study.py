@@ -108,8 +108,13 @@ class EMStudy:
     # ------------------------------------------------------------------ variants
     @cached_property
     def fabric(self) -> Fabric:
-        """Device, precision and ranks."""
+        """Device, precision and ranks. Raises ``ParameterError`` for ``deterministic`` on a GPU."""
         p = self.parameters
+        if p.deterministic and (p.device == "cuda" or (p.device == "auto" and torch.cuda.is_available())):
+            raise ParameterError(
+                "deterministic: PyTorch has no deterministic gradient on a GPU for the upsampling of em's "
+                "networks; false is expected, or device=cpu"
+            )
         return make_fabric(p.device, p.precision, p.deterministic)
 
     def training_order(self) -> list[str]:
@@ -119,7 +124,7 @@ class EMStudy:
     @property
     def ablations(self) -> list[str]:
         """The ablations that take away something that this run has."""
-        values = self.parameters.model_dump()
+        values = self.parameters.model_dump() | {"injection": self.parameters.arms[0]}
         return [name for name in self.parameters.ablated if not changes_nothing(name, values)]
 
     def variant_parameters(self, variant: str) -> VariantParameters:
@@ -206,7 +211,8 @@ class EMStudy:
         """All losses of one mode, with the weights of a variant."""
         p = self.variant_parameters(variant)
         weights = {f"weight_{name}": getattr(p, f"weight_{name}") for name in WEIGHTS}
-        return EMLoss(**weights, delta_v=p.delta_v, delta_d=p.delta_d, raw_region=p.raw_region)
+        deltas = {"delta_v": p.delta_v, "delta_d": p.delta_d}
+        return EMLoss(**weights, **deltas, geometry_kind=p.geometry_kind, raw_region=p.raw_region)
 
     def objective(self, variant: str) -> EMObjective:
         """The losses of both modes, unweighted."""

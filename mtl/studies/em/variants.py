@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-AUTOMATIC_ONLY = "automatic_only"
+AUTOMATIC_ONLY, PROOFREAD_ONLY = "automatic_only", "proofread_only"
 
 #: How clicks reach the network.
 ARMS: dict[str, dict[str, Any]] = {
@@ -17,7 +17,7 @@ ARMS: dict[str, dict[str, Any]] = {
 #: What the first arm is trained without, or with less of.
 ABLATIONS: dict[str, dict[str, Any]] = {
     AUTOMATIC_ONLY: {"training_modes": "automatic"},
-    "proofread_only": {"training_modes": "proofread"},
+    PROOFREAD_ONLY: {"training_modes": "proofread"},
     "no_geometry": {"weight_geometry": 0.0},
     "no_direction": {"weight_dir": 0.0},
     "no_tensor": {"weight_cov": 0.0},
@@ -32,7 +32,7 @@ GEOMETRY = {"weight_geometry", "weight_dir", "weight_cov", "weight_raw"}
 #: What each of them asks, for tables.
 DESCRIPTIONS = {
     AUTOMATIC_ONLY: "the automatic mode alone",
-    "proofread_only": "the proofread mode alone",
+    PROOFREAD_ONLY: "the proofread mode alone",
     "no_geometry": "without the geometry head",
     "no_direction": "without directions",
     "no_tensor": "without structure tensors",
@@ -50,8 +50,13 @@ def changes(variant: str, first_arm: str) -> dict[str, Any]:
 
 
 def changes_nothing(ablation: str, parameters: Mapping[str, Any]) -> bool:
-    """Whether an ablation leaves out what a run with these parameters is without anyway."""
+    """Whether an ablation leaves out what a run with these parameters is without anyway.
+
+    The arm ``embedding`` has no weights for clicks: its proofread losses are its automatic ones once more.
+    """
     change = ABLATIONS[ablation]
+    if parameters.get("injection") == "embedding" and ablation in (AUTOMATIC_ONLY, PROOFREAD_ONLY):
+        return True
     if parameters.get("weight_geometry") == 0 and set(change) & GEOMETRY:
         return True
     return all(parameters.get(name) == value for name, value in change.items())

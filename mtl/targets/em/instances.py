@@ -89,6 +89,7 @@ def instances_of(labels: ArrayLike, spacing: Sequence[float], ignore_index: int 
         raise DataError(f"labels: {labels.dtype} is not an integer type; instance ids are whole numbers")
     if labels.ndim not in (2, 3) or labels.size == 0:
         raise DataError(f"labels: shape {labels.shape}, but (y, x) or (z, y, x) without an empty axis needed")
+    labels = labels.astype(labels.dtype.newbyteorder("="), copy=False)  # as fastremap needs it
     return Instances(_dense(labels, ignore_index), _checked_spacing(spacing, labels.ndim))
 
 

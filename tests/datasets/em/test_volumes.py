@@ -175,3 +175,16 @@ def test_the_fingerprint_follows_what_is_read(monkeypatch: pytest.MonkeyPatch) -
     changed[5, 7, 7] += 1
     assert replace(volume, labels=changed).fingerprint() != replace(volume).fingerprint()
     assert replace(volume, spacing=(40, 4, 5)).fingerprint() != volume.fingerprint()
+
+
+def test_an_empty_box_is_refused() -> None:
+    volume = EMVolume("v", np.zeros((4, 5, 6), np.uint8), None, (1.0, 1.0, 1.0))
+    with pytest.raises(ParameterError, match="does not lie in volume 'v'"):
+        volume.read((slice(0, 0), slice(0, 5), slice(0, 6)))
+
+
+def test_a_range_does_not_hide_values_that_are_no_numbers() -> None:
+    image = np.full((4, 5, 6), np.nan, np.float32)
+    volume = EMVolume("v", image, None, (1.0, 1.0, 1.0), intensity_range=(0.0, 5.0))
+    with pytest.raises(DataError, match="image values are NaN"):
+        volume.read(volume.box)

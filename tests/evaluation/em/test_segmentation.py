@@ -216,3 +216,10 @@ def test_clear_errors() -> None:
         adapted_rand_error(truth, truth, background="ignore")
     with pytest.raises(ParameterError, match="parts"):
         evaluate_instances(truth, truth, parts=(5, 1))
+
+
+def test_byte_order_does_not_matter() -> None:
+    labels = np.random.default_rng(0).integers(0, 9, (4, 5, 6))
+    assert adapted_rand_error(labels.astype(">i8"), labels.astype(">u4")) == adapted_rand_error(
+        labels, labels
+    )

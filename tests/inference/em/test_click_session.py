@@ -11,7 +11,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from mtl.errors import ParameterError
+from mtl.errors import DataError, ParameterError
 from mtl.inference.em.click_session import ClickSession
 from mtl.inference.em.clicks_to_mask import clicks_to_mask, predicted_foreground
 from mtl.models.em import INJECTIONS, EMModel
@@ -226,3 +226,16 @@ def test_errors_of_a_session_say_what_is_expected() -> None:
         ClickSession(make_model("late"), make_image(2))
     with pytest.raises(ParameterError, match="semantic_id = 2: 1 to 1"):
         ClickSession(make_model("late"), make_image(), semantic_id=2)
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+def test_labels_other_than_one_and_nought_are_refused(label: int) -> None:
+    session = ClickSession(make_model("late"), make_image())
+    with pytest.raises(ParameterError, match=f"label {label}: 1 .positive. or 0"):
+        session.answer([(6, 12, 12)], [label])
+
+
+@pytest.mark.parametrize("make", [lambda image: (image * 255).astype(np.uint8), lambda image: image * np.nan])
+def test_grey_values_outside_of_their_range_are_refused(make) -> None:
+    with pytest.raises(DataError, match=r"values from .* \[0, 1\] is expected"):
+        ClickSession(make_model("late"), make(make_image()))

@@ -16,7 +16,7 @@ from mtl.inference.em import clicks_to_mask as rule
 from mtl.inference.em.clicks_to_mask import clicks_to_mask, predicted_foreground
 
 
-def by_hand(embedding, foreground, points, labels, delta_d, threshold):
+def by_hand(embedding, foreground, points, labels, delta_d, threshold, spacing):
     """The rule in float64 over every voxel, a flood fill from each positive click, growth by brute force."""
     field, probability = embedding.double().numpy(), foreground.numpy()
     positive, negative = (
@@ -43,21 +43,34 @@ def by_hand(embedding, foreground, points, labels, delta_d, threshold):
             other = tuple(v + step * (a == axis) for a, v in enumerate(voxel))
             if all(0 <= o < n for o, n in zip(other, probability.shape, strict=True)) and good(other):
                 queue.append(other)
-    core = probability > threshold
-    return heart | np.array(
-        [
-            (probability[voxel] > 0.5)
-            and not core[voxel]
-            and nearest(heart, voxel) <= 9
-            and nearest(heart, voxel) < nearest(core & ~heart, voxel)
-            for voxel in np.ndindex(heart.shape)
-        ]
-    ).reshape(heart.shape)
+    return heart if threshold == 0.5 else grown_by_hand(heart, probability, negative, threshold, spacing)
 
 
-def nearest(where, voxel):
-    """Squared distance of a voxel to the nearest of ``where``."""
-    return ((np.argwhere(where) - voxel) ** 2).sum(1).min(initial=10**6)
+def grown_by_hand(heart, probability, negative, threshold, spacing):
+    """Three steps in which every free voxel joins the one side, if it is one, that its neighbours are of."""
+    mine = {voxel for voxel in np.ndindex(heart.shape) if heart[voxel]}
+    core = {voxel for voxel in np.ndindex(heart.shape) if probability[voxel] > threshold}
+    theirs = (core | set(negative)) - mine
+    free = {v for v in np.ndindex(heart.shape) if probability[v] > 0.5} - core - theirs - mine
+    for step in (1, 2, 3):
+        axes = [a for a in range(heart.ndim) if step % round(spacing[a] / min(spacing)) == 0]
+        touched = {
+            voxel: {
+                side
+                for side, seeds in (("mine", mine), ("theirs", theirs))
+                for axis in axes
+                for other in (-1, 1)
+                if tuple(v + other * (a == axis) for a, v in enumerate(voxel)) in seeds
+            }
+            for voxel in free
+        }
+        mine = mine | {voxel for voxel, sides in touched.items() if sides == {"mine"}}
+        theirs = theirs | {voxel for voxel, sides in touched.items() if sides == {"theirs"}}
+        free = {voxel for voxel, sides in touched.items() if not sides}
+    grown = np.zeros_like(heart)
+    for voxel in mine:
+        grown[voxel] = True
+    return grown
 
 
 @settings(max_examples=30, deadline=None)
@@ -72,11 +85,11 @@ def test_equals_the_rule_voxel_by_voxel(data: st.DataObject) -> None:
     n = data.draw(st.integers(0, 5))
     points = torch.stack([torch.randint(0, size, (n,), generator=make) for size in shape], dim=1)
     labels = torch.randint(0, 2, (n,), generator=make)
-    mask = clicks_to_mask(embedding, foreground, points, labels, 1.7, threshold)
+    spacing = data.draw(st.sampled_from([(4.0, 4.0, 4.0), (8.0, 4.0, 4.0), (30.0, 6.0, 6.0)]))[-len(shape) :]
+    mask = clicks_to_mask(embedding, foreground, points, labels, 1.7, threshold, spacing)
     assert mask.dtype == bool
-    assert np.array_equal(
-        mask, by_hand(embedding, foreground, points.tolist(), labels.tolist(), 1.7, threshold)
-    )
+    expected = by_hand(embedding, foreground, points.tolist(), labels.tolist(), 1.7, threshold, spacing)
+    assert np.array_equal(mask, expected)
 
 
 def snake(shape: tuple[int, int, int]) -> torch.Tensor:
@@ -130,6 +143,28 @@ def test_a_strict_threshold_keeps_the_mask_from_leaking_and_it_grows_back() -> N
     strict = clicks_to_mask(torch.zeros(2, 8, 30), foreground, click, torch.ones(1), threshold=0.9)
     assert loose.all()
     assert np.array_equal(strict, np.broadcast_to(np.arange(30) < 15, (8, 30)))
+
+
+def test_a_mask_does_not_jump_over_background() -> None:
+    foreground = torch.full((7, 12), 0.97)
+    foreground[:, 8] = 0
+    foreground[:, 9] = 0.6
+    foreground[:, 10:] = 0
+    mask = clicks_to_mask(
+        torch.zeros(2, 7, 12), foreground, torch.tensor([[3, 3]]), torch.ones(1), threshold=0.9
+    )
+    assert np.array_equal(mask, np.broadcast_to(np.arange(12) < 8, (7, 12)))
+
+
+def test_growing_back_leaves_out_what_was_clicked_as_negative() -> None:
+    foreground = torch.full((7, 12), 0.97)
+    foreground[:, 6:] = 0.7
+    points, labels = torch.tensor([[3, 3], [3, 7]]), torch.tensor([1, 0])
+    embedding = (torch.arange(12) >= 7).float().expand(1, 7, 12)
+    alone = clicks_to_mask(embedding, foreground, points[:1], labels[:1], threshold=0.9)
+    against = clicks_to_mask(embedding, foreground, points, labels, threshold=0.9)
+    assert alone[3, 7] and not against[3, 7]
+    assert against[0, 6], "away from the click nothing changes"
 
 
 def test_a_positive_click_is_in_the_mask_whatever_is_predicted_there() -> None:

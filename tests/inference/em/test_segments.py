@@ -18,6 +18,13 @@ labellings = st.one_of(
 )
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_growing_does_not_depend_on_the_order_in_memory(order: str) -> None:
+    labels = np.zeros((6, 7, 8), np.int32, order=order)
+    labels[2, 3, 4] = 1
+    assert grow(labels, np.ones(labels.shape, bool, order=order)).all()
+
+
 def same_parts(one: np.ndarray, other: np.ndarray) -> bool:
     pairs = set(zip(one.ravel().tolist(), other.ravel().tolist(), strict=True))
     return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})

@@ -154,3 +154,17 @@ def test_a_weight_of_zero_removes_a_term():
     parts = discriminative_loss(random_tensor(0, 3, 2), random_labels(1, 2), weight_push=0.0)
     assert set(parts) == {"instance", "instance/pull", "instance/norm"}
     torch.testing.assert_close(parts["instance"], parts["instance/pull"] + 0.001 * parts["instance/norm"])
+
+
+def test_half_precision_of_the_surroundings_does_not_reach_the_terms():
+    """Two pairs of near means far apart: in bfloat16 their differences would be lost."""
+    means = torch.tensor([[0.0, 0.0], [0.4, 0.3], [40.0, 40.0], [40.5, 40.2]])
+    labels = torch.arange(1, 5).repeat_interleave(6).view(1, 24)
+    embedding = means[labels[0] - 1].T[None].clone().requires_grad_()
+    exact = discriminative_loss(embedding, labels)["instance"]
+    (expected,) = torch.autograd.grad(exact, embedding)
+    with torch.autocast("cpu", torch.bfloat16):
+        total = discriminative_loss(embedding, labels)["instance"]
+    (gradient,) = torch.autograd.grad(total, embedding)
+    assert torch.equal(total, exact)
+    torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-7)

@@ -33,6 +33,12 @@ def test_a_study_trains_only_ablations_that_take_something_away(tmp_path, tiny_p
     assert EMStudy(parameters).ablations == ["automatic_only"]
 
 
+def test_the_arm_without_weights_for_clicks_is_automatic_anyway(tmp_path, tiny_parameters):
+    ablations = "automatic_only,proofread_only,no_raw"
+    parameters = tiny_parameters(tmp_path, variants="embedding", ablations=ablations)
+    assert EMStudy(parameters).ablations == ["no_raw"]
+
+
 def test_the_card_of_a_network_that_saw_a_phantom_speaks_of_no_microscope_of_its_own(trained_study):
     study = trained_study
     card = model_card("late", study.variant_parameters("late"), study.volume)

@@ -56,3 +56,10 @@ def test_another_value_may_mean_unknown():
     labels = np.array([[3, 255, 0], [3, 3, 0]], np.uint8)
     counts = instances_of(labels, (1.0, 1.0), ignore_index=255).counts
     assert counts[[0, 3]].tolist() == [3, 3] and counts.sum() == 6
+
+
+def test_byte_order_does_not_matter():
+    labels = np.array([[0, 70_000, 70_000], [5, 5, 0]])
+    swapped = labels.astype(labels.dtype.newbyteorder(">"))
+    one, other = (instances_of(ids, (1.0, 1.0)).ids for ids in (labels, swapped))
+    np.testing.assert_array_equal(one, other)
