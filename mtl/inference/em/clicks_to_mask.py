@@ -30,7 +30,7 @@ from mtl.errors import ParameterError
 Box = tuple[slice, ...]
 DELTA_D = 1.5
 FOREGROUND = 0.5  # probability from which a voxel counts as foreground at all
-GROWTH = 3  # finest voxel sides by which a strict threshold may have made an object thinner
+GROWTH = 6  # finest voxel sides by which a strict threshold may have made an object thinner
 #: Voxels between a click and the faces of the first box that is looked at.
 FIRST_REACH = 16
 #: Voxels worked on at once: what an axis-wise temporary of them takes stays in a core's cache.

@@ -2,7 +2,8 @@
 
 Zero clicks and clicks are judged on the same footing: both masks end where the network's foreground ends.
 Where the data label no background, cells touch: the network learnt a line of ``contact_membrane`` voxels
-between them, and both masks get it back, up to where the other automatic instances begin.
+between them, and both masks get it back, up to where other automatic instances begin (for a clicked mask:
+those that it has no voxel of, because the ones that it touches are what is being corrected).
 
 The rule from clicks to a mask has one number besides those of the training, the threshold of foreground: it
 is the one found on the validation part for automatic instances by embedding.
@@ -98,7 +99,9 @@ class _Scene:
         if not self.margin:
             return mask
         clicked = int(self.automatic.max(initial=0)) + 1
-        grown = _grown(np.where(mask, clicked, self.alone), self.margin) == clicked
+        corrected = np.isin(self.alone, np.unique(self.alone[mask]))
+        others = np.where(corrected, 0, self.alone)
+        grown = _grown(np.where(mask, clicked, others), self.margin) == clicked
         against = tuple(points[signs != 1].T)
         grown[against] = mask[against]
         return grown

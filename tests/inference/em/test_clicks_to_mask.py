@@ -47,12 +47,12 @@ def by_hand(embedding, foreground, points, labels, delta_d, threshold, spacing):
 
 
 def grown_by_hand(heart, probability, negative, threshold, spacing):
-    """Three steps in which every free voxel joins the one side, if it is one, that its neighbours are of."""
+    """Steps in which every free voxel joins the one side, if it is one, that its neighbours are of."""
     mine = {voxel for voxel in np.ndindex(heart.shape) if heart[voxel]}
     core = {voxel for voxel in np.ndindex(heart.shape) if probability[voxel] > threshold}
     theirs = (core | set(negative)) - mine
     free = {v for v in np.ndindex(heart.shape) if probability[v] > 0.5} - core - theirs - mine
-    for step in (1, 2, 3):
+    for step in range(1, rule.GROWTH + 1):
         axes = [a for a in range(heart.ndim) if step % round(spacing[a] / min(spacing)) == 0]
         touched = {
             voxel: {
