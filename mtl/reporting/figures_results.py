@@ -169,7 +169,7 @@ def cosine_heatmap(
     drawn = axis.imshow(values, cmap="RdBu", vmin=-1, vmax=1)
     for (row, column), value in np.ndenumerate(values):
         colour = "white" if abs(value) > 0.6 else "#1a2027"
-        text = f"{value:.2f}" if np.isfinite(value) else "–"
+        text = f"{round(value, 2) + 0.0:.2f}" if np.isfinite(value) else "–"  # no minus before a zero
         axis.text(column, row, text, ha="center", va="center", color=colour)
         if upper is not None and row != column and upper.to_numpy()[row, column] < 0:
             corner = (column - 0.47, row - 0.47)
@@ -192,26 +192,32 @@ def lines_over_steps(
     low: str | None = None,
     high: str | None = None,
     reference: float | None = None,
+    panel: str | None = None,
 ) -> Figure:
-    """One line per value of ``group`` (a tidy table), with a band from ``low`` to ``high`` where given."""
-    figure, axis = plt.subplots(figsize=(7.2, 3.2))
-    if reference is not None:
-        axis.axhline(reference, color="#55606b", linestyle="--", linewidth=1.1)
-    for index, (name, rows) in enumerate(table.groupby(group, sort=False)):
-        rows, colour, marker = (
-            rows.sort_values(x),
-            PALETTE[index % len(PALETTE)],
-            MARKERS[index % len(MARKERS)],
-        )
-        style = STYLES[index % len(STYLES)]  # a line that hides another lets it through
-        axis.plot(
-            rows[x], rows[y], color=colour, label=str(name), marker=marker, markersize=4, linestyle=style
-        )
-        if low and high:
-            axis.fill_between(rows[x], rows[low], rows[high], color=colour, alpha=0.15, linewidth=0)
-    axis.set(xlabel=x.capitalize(), ylabel=ylabel or y)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
+    """One line per value of ``group`` (a tidy table), with a band from ``low`` to ``high`` where given.
+
+    ``panel``: a column with what goes beside each other, with the same axes and a colour per group.
+    """
+    panels = {"": table} if panel is None else {str(n): rows for n, rows in table.groupby(panel, sort=False)}
+    size = (7.2 if len(panels) == 1 else 3.4 * len(panels) + 2.2, 3.2)
+    figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
+    places = {name: number for number, name in enumerate(dict.fromkeys(table[group]))}
+    known: dict[str, Any] = {}
+    for axis, (title, chosen) in zip(axes.flat, panels.items(), strict=True):
+        if reference is not None:
+            axis.axhline(reference, color="#55606b", linestyle="--", linewidth=1.1)
+        for name, rows in chosen.groupby(group, sort=False):
+            rows, place = rows.sort_values(x), places[name]
+            colour, marker = PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]
+            style = STYLES[place % len(STYLES)]  # a line that hides another lets it through
+            (line,) = axis.plot(rows[x], rows[y], color=colour, marker=marker, markersize=4, linestyle=style)
+            known.setdefault(str(name), line)
+            if low and high:
+                axis.fill_between(rows[x], rows[low], rows[high], color=colour, alpha=0.15, linewidth=0)
+        axis.set(title=title, xlabel=x.capitalize())
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes[0, 0].set_ylabel(ylabel or y)
+    axes[0, -1].legend(known.values(), known, loc="upper left", bbox_to_anchor=(1.01, 1.0))
     return figure
 
 

@@ -232,12 +232,13 @@ show_table(
 
 # %%
 shares = summary.tasks[summary.tasks["block"] == "all"]
+mode_and_head = shares["task"].str.split("/", expand=True)
 show_figure(
     lines_over_steps(
-        shares.assign(name=shares["task"].map(shown_name)), "update_share", "name", ylabel="Update share",
-        low="lower95", high="upper95", reference=0.0,
+        shares.assign(mode=mode_and_head[0], head=mode_and_head[1].map(shown_name)), "update_share", "head",
+        ylabel="Update share", low="lower95", high="upper95", reference=0.0, panel="mode",
     ),
-    alt="Update share of every task over training steps, with bands over the probe batches.",
+    alt="Update share of every head over training steps, a panel per mode, with bands over the probe batches.",
     source=f"checkpoints/fold_0/{arms[0]}/gradients.parquet",
     caption=f"Means and bands over {different['batches']} probe batches.",
 )  # fmt: skip

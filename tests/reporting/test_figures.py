@@ -140,6 +140,7 @@ def test_heatmap_writes_cosines_and_frames_conflicts() -> None:
     assert len(framed.patches) == 2
     assert len(cosine_heatmap(cosine, cosine + 0.5).axes[0].patches) == 0
     assert cosine_heatmap(cosine * np.nan).axes[0].texts[0].get_text() == "–"
+    assert cosine_heatmap(cosine * 0 - 0.001).axes[0].texts[0].get_text() == "0.00"
 
 
 def test_lines_over_steps_are_sorted_and_banded() -> None:
@@ -148,6 +149,17 @@ def test_lines_over_steps_are_sorted_and_banded() -> None:
     )
     axis = lines_over_steps(table, "y", "task", low="l", high="h").axes[0]
     assert list(axis.lines[0].get_ydata()) == [3.0, 4.0] and len(axis.collections) == 2
+
+
+def test_panels_share_axes_and_a_group_keeps_its_colour_in_all_of_them() -> None:
+    table = pd.DataFrame(
+        {"step": [1, 1, 1], "mode": ["one", "one", "two"], "head": ["a", "b", "b"], "y": [1.0, 2.0, 3.0]}
+    )
+    first, second = lines_over_steps(table, "y", "head", panel="mode").axes
+    assert [axis.get_title(loc="left") for axis in (first, second)] == ["one", "two"]
+    assert second.lines[0].get_color() == first.lines[1].get_color() != first.lines[0].get_color()
+    assert [text.get_text() for text in second.get_legend().get_texts()] == ["a", "b"]
+    assert first.get_ylim() == second.get_ylim()
 
 
 def test_every_line_has_a_panel_with_the_reference_in_grey_behind_it() -> None:
