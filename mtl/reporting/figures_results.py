@@ -243,7 +243,7 @@ def lines_against(
         if name != reference:
             grey = lines[reference]
             # Wide, so that it shows behind a line that lies on it.
-            axis.plot(grey[x], grey[y], color="#b4bcc4", linewidth=4, marker="o", markersize=6.5)
+            axis.plot(grey[x], grey[y], color="#b4bcc4", linewidth=3.2, marker="o", markersize=5.5)
         axis.plot(lines[name][x], lines[name][y], color=PALETTE[0], marker="s", markersize=3.5, linewidth=1.5)
         axis.set_title(name, fontsize=10)
         axis.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))

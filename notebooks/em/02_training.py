@@ -48,7 +48,7 @@ parameters = read_parameters("em", globals())
 # The heads run on the backbone's features twice, once as they are (*automatic*) and once with what the clicks add
 # (*proofread*); where clicks do not pass through the backbone it runs only once. A task $k$ is the loss $L_k$ of one
 # head in one of the modes $M$ that are trained, and its weight $\alpha_k$ is the head's weight $\lambda$
-# (`weight_semantic` and so on) over their number:
+# (`weight_semantic` and so on) over the number of these modes:
 #
 # $$ \alpha_k = \frac{\lambda_{\mathrm{head}(k)}}{|M|}, \qquad L = \sum_k \alpha_k L_k. $$
 #
