@@ -124,12 +124,15 @@ def agreement_plot(
 
 
 def training_curves(
-    history: pandas.DataFrame, columns: Sequence[str] | Mapping[str, Sequence[str]], x: str = "epoch"
+    history: pandas.DataFrame,
+    columns: Sequence[str] | Mapping[str, Sequence[str] | Mapping[str, str]],
+    x: str = "epoch",
 ) -> Figure:
     """A panel per entry of ``columns`` over ``x``: panel title -> columns, or plain columns, one panel each.
 
-    Missing values (a task absent in an epoch) are gaps; with one row per fold (column ``fold``) thin
-    lines show the folds and a thick one their mean.
+    Columns of a panel may be a mapping to what the legend calls them. Missing values (a task absent in an
+    epoch) are gaps; with one row per fold (column ``fold``) thin lines show the folds and a thick one their
+    mean.
     """
     panels = dict(columns) if isinstance(columns, Mapping) else {name: [name] for name in columns}
     figure, axes = plt.subplots(1, len(panels), figsize=(3.6 * len(panels), 3.0), squeeze=False)
@@ -141,7 +144,8 @@ def training_curves(
                     axis.plot(one[x], one[name], color=colour, alpha=0.3, linewidth=0.9)
             mean = history.groupby(x)[name].mean()
             axis.plot(
-                mean.index, mean, color=colour, label=name, marker=MARKERS[index], markersize=3.5,
+                mean.index, mean, color=colour, marker=MARKERS[index], markersize=3.5,
+                label=names[name] if isinstance(names, Mapping) else name,
                 linestyle=STYLES[index % len(STYLES)],
             )  # fmt: skip
         axis.set(title=title, xlabel=x.capitalize())
@@ -165,7 +169,7 @@ def cosine_heatmap(
     drawn = axis.imshow(values, cmap="RdBu", vmin=-1, vmax=1)
     for (row, column), value in np.ndenumerate(values):
         colour = "white" if abs(value) > 0.6 else "#1a2027"
-        text = f"{value:.2f}" if np.isfinite(value) else "–"
+        text = f"{round(value, 2) + 0.0:.2f}" if np.isfinite(value) else "–"  # no minus before a zero
         axis.text(column, row, text, ha="center", va="center", color=colour)
         if upper is not None and row != column and upper.to_numpy()[row, column] < 0:
             corner = (column - 0.47, row - 0.47)
@@ -188,24 +192,68 @@ def lines_over_steps(
     low: str | None = None,
     high: str | None = None,
     reference: float | None = None,
+    panel: str | None = None,
 ) -> Figure:
-    """One line per value of ``group`` (a tidy table), with a band from ``low`` to ``high`` where given."""
-    figure, axis = plt.subplots(figsize=(7.2, 3.2))
-    if reference is not None:
-        axis.axhline(reference, color="#55606b", linestyle="--", linewidth=1.1)
-    for index, (name, rows) in enumerate(table.groupby(group, sort=False)):
-        rows, colour, marker = (
-            rows.sort_values(x),
-            PALETTE[index % len(PALETTE)],
-            MARKERS[index % len(MARKERS)],
-        )
-        style = STYLES[index % len(STYLES)]  # a line that hides another lets it through
-        axis.plot(
-            rows[x], rows[y], color=colour, label=str(name), marker=marker, markersize=4, linestyle=style
-        )
-        if low and high:
-            axis.fill_between(rows[x], rows[low], rows[high], color=colour, alpha=0.15, linewidth=0)
-    axis.set(xlabel=x.capitalize(), ylabel=ylabel or y)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
+    """One line per value of ``group`` (a tidy table), with a band from ``low`` to ``high`` where given.
+
+    ``panel``: a column with what goes beside each other, with the same axes and a colour per group.
+    """
+    panels = {"": table} if panel is None else {str(n): rows for n, rows in table.groupby(panel, sort=False)}
+    size = (7.2 if len(panels) == 1 else 3.4 * len(panels) + 2.2, 3.2)
+    figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
+    places = {name: number for number, name in enumerate(dict.fromkeys(table[group]))}
+    known: dict[str, Any] = {}
+    for axis, (title, chosen) in zip(axes.flat, panels.items(), strict=True):
+        if reference is not None:
+            axis.axhline(reference, color="#55606b", linestyle="--", linewidth=1.1)
+        for name, rows in chosen.groupby(group, sort=False):
+            rows, place = rows.sort_values(x), places[name]
+            colour, marker = PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]
+            style = STYLES[place % len(STYLES)]  # a line that hides another lets it through
+            (line,) = axis.plot(rows[x], rows[y], color=colour, marker=marker, markersize=4, linestyle=style)
+            known.setdefault(str(name), line)
+            if low and high:
+                axis.fill_between(rows[x], rows[low], rows[high], color=colour, alpha=0.15, linewidth=0)
+        axis.set(title=title, xlabel=x.capitalize())
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes[0, 0].set_ylabel(ylabel or y)
+    axes[0, -1].legend(known.values(), known, loc="upper left", bbox_to_anchor=(1.01, 1.0))
+    return figure
+
+
+def lines_against(
+    table: pandas.DataFrame,
+    y: str,
+    group: str,
+    reference: str,
+    x: str = "step",
+    ylabel: str = "",
+) -> Figure:
+    """Small multiples: a panel per value of ``group`` with its line, and that of ``reference`` in grey.
+
+    All panels have the same axes. A ``reference`` without others has a panel to itself.
+    """
+    lines = {str(name): rows.sort_values(x) for name, rows in table.groupby(group, sort=False)}
+    others = [name for name in lines if name != reference] or [reference]
+    ncols = min(5, len(others))
+    nrows = -(-len(others) // ncols)
+    size = (max(4.2, min(3.4, 10.5 / ncols) * ncols), (2.6 if nrows == 1 else 2.2) * nrows + 0.4)
+    figure, axes = plt.subplots(nrows, ncols, figsize=size, sharex=True, sharey=True, squeeze=False)
+    for axis, name in zip(axes.flat, others, strict=False):
+        if name != reference:
+            grey = lines[reference]
+            # Wide, so that it shows behind a line that lies on it.
+            axis.plot(grey[x], grey[y], color="#b4bcc4", linewidth=3.2, marker="o", markersize=5.5)
+        axis.plot(lines[name][x], lines[name][y], color=PALETTE[0], marker="s", markersize=3.5, linewidth=1.5)
+        axis.set_title(name, fontsize=10)
+        axis.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
+    for axis in axes.flat[len(others) :]:
+        axis.set_visible(False)
+    for axis in axes.flat[max(0, len(others) - ncols) : len(others)]:
+        axis.tick_params(labelbottom=True)
+    figure.supxlabel(x.capitalize(), fontsize=10.5)
+    figure.supylabel(ylabel or y, fontsize=10.5)
+    if others != [reference]:
+        handle = axes[0, 0].lines[:1]
+        figure.legend(handles=handle, labels=[f"in grey: {reference}"], loc="outside upper right")
     return figure

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from mtl.training.gradient_summary import CONFLICT, NO_VERDICT, ProbeSummary
+from mtl.training.gradient_summary import AGREE, CONFLICT, NO_VERDICT, UNCLEAR, ProbeSummary
 
 
 def readable_conflicts(pairs: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
@@ -37,20 +37,20 @@ def only_decidable(summary: ProbeSummary) -> ProbeSummary:
     return replace(summary, pairs=pairs.assign(verdict=pairs["verdict"].mask(undecided, NO_VERDICT)))
 
 
-def conflict_counts(pairs: pd.DataFrame) -> dict[str, Any]:
-    """How many of ``pairs`` (rows of ``ProbeSummary.pairs``) conflict, of how many that have a verdict.
+def verdict_counts(pairs: pd.DataFrame) -> dict[str, Any]:
+    """How many of ``pairs`` (rows of ``ProbeSummary.pairs``) have which verdict.
 
-    Returns ``pairs``, ``decided``, ``undecided``, ``conflicts`` (None where no pair is decided: that is not
-    zero) and ``why``, what keeps the others from a verdict.
+    Returns ``pairs``, ``conflict``, ``agree``, ``unclear`` (the interval spans zero), ``no_verdict``, ``why``
+    (what keeps those from a verdict) and ``batches``, over how many probe batches: "4", or "2 to 4".
     """
     undecided = pairs[pairs["verdict"] == NO_VERDICT]
-    decided = len(pairs) - len(undecided)
     few = bool((undecided["n"] < 3).any())
     reasons = ["fewer than three probe batches"] * few + [r for r in undecided["reason"].unique() if r]
+    seen = sorted({int(n) for n in pairs["n"]})
     return {
         "pairs": len(pairs),
-        "decided": decided,
-        "undecided": len(undecided),
-        "conflicts": int((pairs["verdict"] == CONFLICT).sum()) if decided else None,
+        **{name: int((pairs["verdict"] == name).sum()) for name in (CONFLICT, AGREE, UNCLEAR)},
+        "no_verdict": len(undecided),
         "why": "; ".join(reasons),
+        "batches": " to ".join(str(n) for n in (seen if len(seen) < 3 else [seen[0], seen[-1]])),
     }

@@ -42,6 +42,7 @@ _SHOWS_ONLY = (
     "worst_objects.py",
     "labelled_share.py",
     "answers.py",
+    "mode_losses.py",
     "evaluation/em/alarms.py",
     "evaluation/em/click_arms.py",
     "target_benchmarks.py",

@@ -9,7 +9,7 @@
 # %% [markdown]
 # # EM: which part of the training does the work?
 #
-# **Question.** The first arm is trained again without one thing at a time: a mode, a term, a weight, or most of its
+# **Question.** The first arm is trained again without one thing at a time: a mode, a term, a weight, or part of its
 # labels. What gets worse when nobody clicks?
 
 # %% [markdown]
@@ -51,28 +51,30 @@ import pandas as pd
 from mtl.evaluation.em.alarms import alarm_table, object_alarms, segmentation_alarms
 from mtl.reporting.claims import claim, show_table
 from mtl.reporting.figures import show_figure, use_report_style
-from mtl.reporting.figures_results import forest_plot, lines_over_steps
+from mtl.reporting.figures_results import forest_plot, lines_against
 from mtl.reporting.metrics_file import write_metrics
-from mtl.studies.em.answers import ablations_answer
+from mtl.studies.em.answers import ablations_answer, ablations_headline, sides_of_zero
 from mtl.studies.em.labelled_share import labelled_share
 from mtl.studies.em.segmentation import automatic_instances
 from mtl.studies.em.segmentation_scores import SHOWN, counted_objects, difference_of, scores_of
 from mtl.studies.em.study import EMStudy
-from mtl.studies.em.variants import ABLATIONS, DESCRIPTIONS
+from mtl.studies.em.variants import ABLATIONS, DESCRIPTIONS, shown_changes, shown_name
 
 use_report_style()
 study = EMStudy(parameters)
 first = parameters.arms[0]
 asked = pd.DataFrame(
     {
-        "ablation": name.replace("_", " "),
+        "ablation": shown_name(name),
         "what": DESCRIPTIONS[name],
-        "changes": ", ".join(f"{k} = {v}" for k, v in ABLATIONS[name].items()),
+        "changes": shown_changes(name, parameters.model_dump()),
         "trained": "yes" if name in study.ablations else "no: it changes nothing in this run",
     }
     for name in parameters.ablated
 )
-show_table(asked, source="provenance.json", caption=f"What the arm {first} goes without", index=False)
+show_table(
+    asked, source="provenance.json", caption=f"What the arm {shown_name(first)} goes without", index=False
+)
 
 # %% [markdown]
 # ## Labels
@@ -84,7 +86,7 @@ fewer = [name for name in study.ablations if "label_fraction" in ABLATIONS[name]
 told = {name: labelled_share(study, name) for name in (first, *fewer)}
 rows = [
     {
-        "network": name.replace("_", " "),
+        "network": shown_name(name),
         "asked for": share["asked"],
         "labelled": f"{share['labelled']} of {share['objects']} objects",
         "of objects": share["objects_share"],
@@ -105,14 +107,11 @@ show_table(
 networks = [first, *study.ablations]
 results = {name: study.train(name)[0] for name in networks}
 scores = pd.concat(
-    [
-        r.history[r.history["key"] == "val/objects"].assign(network=n.replace("_", " "))
-        for n, r in results.items()
-    ]
+    r.history[r.history["key"] == "val/objects"].assign(network=shown_name(n)) for n, r in results.items()
 )
 show_figure(
-    lines_over_steps(scores, "value", "network", x="epoch", ylabel="1 - adapted Rand error"),
-    alt="Validation score over the epochs of the first arm and of every ablation.",
+    lines_against(scores, "value", "network", shown_name(first), x="epoch", ylabel="1 - adapted Rand error"),
+    alt="Validation score over the epochs, a panel per ablation with the first arm in grey.",
     source="checkpoints/fold_0/*/history.parquet",
 )
 
@@ -123,20 +122,20 @@ show_figure(
 
 # %%
 chosen = {name: automatic_instances(study, name, make=name != first) for name in networks}
-figures = {name: scores_of(study, made.labels) for name, (_, made) in chosen.items()}
+measured = {name: scores_of(study, made.labels) for name, (_, made) in chosen.items()}
 rows = [
     {
-        "network": name.replace("_", " "),
+        "network": shown_name(name),
         "decoding": chosen[name][0],
         **{label: values[key] for key, label in SHOWN.items()},
     }
-    for name, values in figures.items()
+    for name, values in measured.items()
 ]
 show_table(pd.DataFrame(rows), source="segmentations/", caption="Instances of the test part", index=False)
 
 # %% [markdown]
 # ## Differences
-# Paired by block; above zero the ablation is worse (in AP50 and PQ: better). One training of each: a difference may be
+# Paired by block; above zero the ablation is worse (in AP50 and PQ: better), below zero better. One training of each: a difference may be
 # that of two trainings and not of what was left out, so there is **no verdict** on the ablations as such.
 
 # %%
@@ -144,7 +143,7 @@ base = chosen[first][1].labels
 differences = {name: difference_of(study, base, chosen[name][1].labels) for name in study.ablations}
 rows = [
     {
-        "ablation": name.replace("_", " "),
+        "ablation": shown_name(name),
         **{label: values[key] for key, label in SHOWN.items()},
     }
     for name, values in differences.items()
@@ -152,7 +151,10 @@ rows = [
 if rows:
     display(
         show_table(
-            pd.DataFrame(rows), source="segmentations/", caption=f"Ablation minus {first}", index=False
+            pd.DataFrame(rows),
+            source="segmentations/",
+            caption=f"Ablation minus {shown_name(first)}",
+            index=False,
         )
     )
 else:
@@ -160,12 +162,12 @@ else:
 
 # %% [markdown]
 # ## Alarms
-# Patterns that make a figure worth less than it looks: objects are mostly joined, a test part unlike the part that chose
+# Patterns that make a number worth less than it looks: objects are mostly joined, a test part unlike the part that chose
 # the settings, too few objects.
 
 # %%
 rung = {
-    name.replace("_", " "): segmentation_alarms(figures[name], made.validation_error)
+    shown_name(name): segmentation_alarms(measured[name], made.validation_error)
     for name, (_, made) in chosen.items()
 }
 rung["test part"] = object_alarms(counted_objects(study))
@@ -178,29 +180,28 @@ display(show_table(alarms, source="segmentations/", caption="Alarms", index=Fals
 # - Automatic instances only; what an ablation does to clicks is another question.
 # - Settings of the optimiser were those of the first arm throughout.
 #
-# The answer below would be wrong if another seed turned the order of the ablations round.
+# The answer below would be wrong if another seed moved an ablation to the other side of the arm.
 
 # %% [markdown]
 # ## Results
-# The figures of this notebook go to `metrics.json`; the answer reads them from there.
+# The numbers of this notebook go to `metrics.json`; the answer reads them from there.
 
 # %%
-worst = max(differences, key=lambda name: differences[name]["adapted_rand"].value, default=None)
+errors = {DESCRIPTIONS[name]: values["adapted_rand"] for name, values in differences.items()}
+sides = sides_of_zero({name: (error.low, error.high) for name, error in errors.items()})
+far = max(errors, key=lambda name: abs(errors[name].value or 0.0), default=None)
 section = {
-    "first_arm": first,
-    "scores": figures,
+    "first_arm": shown_name(first),
+    "scores": measured,
     "differences": differences,
     "n": len(differences),
     "skipped": ", ".join(DESCRIPTIONS[name] for name in parameters.ablated if name not in study.ablations),
     "labels": {name: share | {"name": DESCRIPTIONS.get(name, name)} for name, share in told.items()},
-    "worst": {"name": DESCRIPTIONS[worst], "difference": differences[worst]["adapted_rand"]}
-    if worst
-    else None,
+    "farthest": {"name": far, "difference": errors[far]} if far else None,
+    "sides": sides,
+    "counts": {side: len(names) for side, names in sides.items()},
     "alarms": alarms.to_dict("records"),
-    "headline": [
-        {"label": f"Adapted Rand error, {DESCRIPTIONS[name]}, minus {first}", "value": values["adapted_rand"]}
-        for name, values in differences.items()
-    ],
+    "headline": ablations_headline(shown_name(first), errors, sides),
 }
 write_metrics(study.run.path, "ablations", section)
 
@@ -208,11 +209,10 @@ write_metrics(study.run.path, "ablations", section)
 # The picture of the answer: one line per ablation, or the arm itself where there is none.
 
 # %%
-bars = [
-    {"label": DESCRIPTIONS[name], "estimate": values["adapted_rand"]} for name, values in differences.items()
-]
+bars = [{"label": name, "estimate": error} for name, error in errors.items()]
 if not bars:
-    bars = [{"label": f"arm {first}", "estimate": figures[first]["adapted_rand"]}]
+    bars = [{"label": f"arm {shown_name(first)}", "estimate": measured[first]["adapted_rand"]}]
+minus = f"Adapted Rand error, ablation minus {shown_name(first)}\n(right of zero: the ablation is worse)"
 
 # %% [markdown]
 # ## Answer
@@ -228,8 +228,8 @@ display(
 show_figure(
     forest_plot(
         bars,
-        xlabel=f"Adapted Rand error, ablation minus {first}" if differences else "Adapted Rand error",
-        reference=0.0 if differences else None,
+        xlabel=minus if errors else "Adapted Rand error",
+        reference=0.0 if errors else None,
         reference_label="no difference",
     ),
     alt="Difference in adapted Rand error between each ablation and the first arm, with intervals over blocks.",

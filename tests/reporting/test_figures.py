@@ -16,6 +16,7 @@ from mtl.reporting.figures_results import (
     agreement_plot,
     cosine_heatmap,
     forest_plot,
+    lines_against,
     lines_over_steps,
     reliability_plot,
     training_curves,
@@ -125,6 +126,13 @@ def test_training_curves_show_folds_and_their_mean() -> None:
     assert len(training_curves(table, ["loss"]).axes) == 1
 
 
+def test_a_legend_may_call_columns_otherwise() -> None:
+    table = pd.DataFrame({"epoch": [0, 1], "train/a/loss": [1.0, 0.5], "train/b/loss": [2.0, 1.0]})
+    panels = {"Loss": {"train/a/loss": "one", "train/b/loss": "two"}}
+    legend = training_curves(table, panels).axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["one", "two"]
+
+
 def test_heatmap_writes_cosines_and_frames_conflicts() -> None:
     cosine = pd.DataFrame([[1.0, -0.4], [-0.4, 1.0]], index=["a", "b"], columns=["a", "b"])
     framed = cosine_heatmap(cosine, cosine + 0.1).axes[0]
@@ -132,6 +140,7 @@ def test_heatmap_writes_cosines_and_frames_conflicts() -> None:
     assert len(framed.patches) == 2
     assert len(cosine_heatmap(cosine, cosine + 0.5).axes[0].patches) == 0
     assert cosine_heatmap(cosine * np.nan).axes[0].texts[0].get_text() == "–"
+    assert cosine_heatmap(cosine * 0 - 0.001).axes[0].texts[0].get_text() == "0.00"
 
 
 def test_lines_over_steps_are_sorted_and_banded() -> None:
@@ -140,6 +149,32 @@ def test_lines_over_steps_are_sorted_and_banded() -> None:
     )
     axis = lines_over_steps(table, "y", "task", low="l", high="h").axes[0]
     assert list(axis.lines[0].get_ydata()) == [3.0, 4.0] and len(axis.collections) == 2
+
+
+def test_panels_share_axes_and_a_group_keeps_its_colour_in_all_of_them() -> None:
+    table = pd.DataFrame(
+        {"step": [1, 1, 1], "mode": ["one", "one", "two"], "head": ["a", "b", "b"], "y": [1.0, 2.0, 3.0]}
+    )
+    first, second = lines_over_steps(table, "y", "head", panel="mode").axes
+    assert [axis.get_title(loc="left") for axis in (first, second)] == ["one", "two"]
+    assert second.lines[0].get_color() == first.lines[1].get_color() != first.lines[0].get_color()
+    assert [text.get_text() for text in second.get_legend().get_texts()] == ["a", "b"]
+    assert first.get_ylim() == second.get_ylim()
+
+
+def test_every_line_has_a_panel_with_the_reference_in_grey_behind_it() -> None:
+    table = pd.DataFrame(
+        [(name, epoch, epoch * size) for size, name in enumerate("abcdefghijk") for epoch in (2, 1)],
+        columns=["network", "epoch", "score"],
+    )
+    figure = lines_against(table, "score", "network", "a", x="epoch", ylabel="Score")
+    shown = [axis for axis in figure.axes if axis.get_visible()]
+    assert [axis.get_title(loc="left") for axis in shown] == list("bcdefghijk")
+    assert all(list(axis.lines[0].get_ydata()) == [0, 0] for axis in shown)
+    assert [list(axis.lines[1].get_ydata()) for axis in shown[:2]] == [[1, 2], [2, 4]]
+    assert len({axis.get_ylim() for axis in shown}) == 1
+    alone = lines_against(table[table["network"] == "a"], "score", "network", "a", x="epoch")
+    assert len(alone.axes) == 1 and len(alone.axes[0].lines) == 1 and not alone.legends
 
 
 def test_the_palette_keeps_its_contrasts_without_red_or_green_cones() -> None:

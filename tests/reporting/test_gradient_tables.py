@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from mtl.reporting.gradient_tables import conflict_counts, only_decidable, readable_conflicts
+from mtl.reporting.gradient_tables import only_decidable, readable_conflicts, verdict_counts
 from mtl.training.gradient_summary import ProbeSummary
 
 PAIRS = pd.DataFrame(
@@ -40,19 +40,20 @@ def test_a_gradient_that_is_all_noise_decides_nothing():
 
 
 @pytest.mark.parametrize(
-    ("rows", "decided", "conflicts", "why"),
+    ("rows", "counted", "why", "batches"),
     [
-        ([("conflict", -0.5, 4, ""), ("agree", 0.5, 4, "")], 2, 1, ""),
-        ([("agree", 0.5, 4, ""), ("no verdict", 0.1, 2, "")], 1, 0, "fewer than three probe batches"),
-        ([("no verdict", float("nan"), 4, "all noise")] * 2, 0, None, "all noise"),
-        ([], 0, None, ""),
+        ([("conflict", -0.5, 4, ""), ("agree", 0.5, 4, "")], (1, 1, 0, 0), "", "4"),
+        ([("unclear", 0.1, 4, "")] * 12 + [("agree", 0.9, 4, "")] * 3, (0, 3, 12, 0), "", "4"),
+        (
+            [("agree", 0.5, 4, ""), ("unclear", 0.1, 3, ""), ("no verdict", 0.1, 2, "")],
+            (0, 1, 1, 1), "fewer than three probe batches", "2 to 4",
+        ),
+        ([("no verdict", float("nan"), 4, "all noise")] * 2, (0, 0, 0, 2), "all noise", "4"),
+        ([], (0, 0, 0, 0), "", ""),
     ],
-)
-def test_no_verdict_is_not_no_conflict(rows, decided, conflicts, why):
-    counts = conflict_counts(pairs(*rows))
-    assert (counts["pairs"], counts["decided"], counts["undecided"]) == (
-        len(rows),
-        decided,
-        len(rows) - decided,
-    )
-    assert (counts["conflicts"], counts["why"]) == (conflicts, why)
+)  # fmt: skip
+def test_neither_unclear_nor_undecided_is_no_conflict(rows, counted, why, batches):
+    counts = verdict_counts(pairs(*rows))
+    assert counts["pairs"] == len(rows) == sum(counted)
+    assert tuple(counts[key] for key in ("conflict", "agree", "unclear", "no_verdict")) == counted
+    assert (counts["why"], counts["batches"]) == (why, batches)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mtl.evaluation.statistics import Estimate
+
 #: What the losses of a head are called in a sentence.
 LOSSES = {
     "semantic": "the semantic losses",
@@ -24,22 +26,31 @@ COST = {
 
 
 def training_answer(section: Mapping[str, Any]) -> str:
-    """Of notebook 02, from its section ``training``: conflicts are counted among decided pairs only."""
+    """Of notebook 02, from its section ``training``: what cannot be told from zero is not called harmony."""
     sentences = ["At the end of training (arm {training.first_arm:text}), " + _conflicts(section) + "."]
     if section["lowest"]:
         sentences.append(
-            "The lowest cosine is {training.lowest.cosine:.2f} ({training.lowest.first:text} against "
+            "The lowest cosine is {training.lowest.cosine} ({training.lowest.first:text} against "
             "{training.lowest.second:text})."
         )
-    if len(section["modes"]) == 1:
+    if section["same_head"]["pairs"]:
         sentences.append(
-            "Only the {training.modes.0:text} mode was trained: of two modes against each other this run "
-            "says nothing."
+            "The same head in both modes agrees in {training.same_head.agree} of {training.same_head.pairs} "
+            "pairs, which says little: its two losses share labels and most of their input."
         )
+    sentences += _both_modes(section)
     shares = [f"{{training.update_share.{head}:.0%}} for {LOSSES[head]}" for head in section["update_share"]]
     if shares:
         sentences.append(f"Shares of the update (below zero: pushed back): {_listed(shares)}.")
     return " ".join(sentences)
+
+
+def training_headline(section: Mapping[str, Any]) -> str:
+    """What a card says of the pairs of different heads, from the section ``training``."""
+    counts = section["different_heads"]
+    if counts["no_verdict"] == counts["pairs"]:
+        return "no verdict"
+    return f"{counts['conflict']} conflict / {counts['unclear']} unclear"
 
 
 def evaluation_answer(section: Mapping[str, Any]) -> str:
@@ -94,26 +105,86 @@ def clicks_answer(section: Mapping[str, Any]) -> str:
     return " ".join([*sentences, "Alarms: {clicks.alarms:text}."])
 
 
+def sides_of_zero(differences: Mapping[str, tuple[float | None, float | None]]) -> dict[str, list[str]]:
+    """Names of differences by where their interval (low, high) lies: ``above`` zero, ``below`` it, on
+    ``neither`` side, or ``unknown`` without an interval."""
+    sides: dict[str, list[str]] = {"above": [], "below": [], "neither": [], "unknown": []}
+    for name, (low, high) in differences.items():
+        if low is None or high is None:
+            sides["unknown"].append(name)
+        else:
+            sides["above" if low > 0 else "below" if high < 0 else "neither"].append(name)
+    return sides
+
+
 def ablations_answer(section: Mapping[str, Any]) -> str:
-    """Of notebook 05, from its section ``ablations``."""
-    arm, what, skipped = (
-        "the arm {ablations.first_arm:text}",
-        "*{ablations.worst.name:text}*",
-        _skipped(section),
-    )
+    """Of notebook 05, from its section ``ablations``: its first sentence says that there is no verdict."""
+    arm, skipped = "the arm {ablations.first_arm:text}", _skipped(section)
     if section["n"] == 0:
         nothing = f"Nothing that the ablations of this run take away is in {arm}"
         return f"{nothing}: there is nothing to compare, and **no verdict**. {skipped}".strip()
-    difference = "its adapted Rand error minus the arm's is {ablations.worst.difference}."
+    farthest = "*{ablations.farthest.name:text}*"
     if section["n"] == 1:
-        sentences = [f"One ablation of {arm} was trained, {what}: {difference}"]
+        found = (
+            f"{arm} was trained again once ({farthest}); its adapted Rand error then, minus what it was, is "
+            f"{{ablations.farthest.difference}}: *{_one_side(section['sides'])}*."
+        )
+        sentences = [f"One training of each, so **no verdict**: {found}"]
     else:
-        sentences = [f"Of {{ablations.n}} ablations of {arm}, {what} comes out worst: {difference}"]
-    sentences.append("One training of each: **no verdict** on what was left out.")
+        sentences = [
+            f"One training of each, so **no verdict**: of {{ablations.n}} ablations of {arm}, the intervals "
+            f"over blocks put the adapted Rand error of {_sides(section['sides'])}.",
+            f"Farthest from the arm, on either side, is {farthest}: its error minus the arm's is "
+            "{ablations.farthest.difference} (below zero: better than the arm).",
+        ]
     labels = [_labelled(name) for name, share in section["labels"].items() if share["asked"] < 1]
     if labels:
         sentences.append(f"Labels: {'; '.join(labels)}.")
     return " ".join([*sentences, skipped]).strip()
+
+
+def ablations_headline(
+    arm: str, differences: Mapping[str, Estimate], sides: Mapping[str, Sequence[str]]
+) -> list[dict[str, Any]]:
+    """What a card says of the ablations: how many lie on which side, then the differences, largest first."""
+    if not differences:
+        return []
+    farthest = sorted(differences, key=lambda name: -abs(differences[name].value or 0.0))
+    label = "Ablations with a higher error / a lower one / no difference shown"
+    counted = " / ".join(str(len(sides[side])) for side in ("above", "below", "neither"))
+    return [
+        {"label": label, "value": counted},
+        *(
+            {"label": f"Adapted Rand error, {name}, minus {arm}", "value": differences[name]}
+            for name in farthest
+        ),
+    ]
+
+
+def _one_side(sides: Mapping[str, Sequence[str]]) -> str:
+    said = {
+        "above": "worse than the arm, by its interval over blocks",
+        "below": "better than the arm, by its interval over blocks",
+        "neither": "no difference shown",
+        "unknown": "without an interval",
+    }
+    return next(text for side, text in said.items() if sides[side])
+
+
+def _sides(sides: Mapping[str, Sequence[str]]) -> str:
+    """How many ablations are above the arm, below it and on neither side, as a template with names."""
+    above, below = (_counted(sides, side, named=True) for side in ("above", "below"))
+    neither = f"{_counted(sides, 'neither')[0]} on neither side (no difference shown)"
+    parts = [f"{above[0]} above the arm's{above[1]}", f"{below[0]} below it{below[1]}", neither]
+    text = _listed([parts[0], *(f"of {part}" for part in parts[1:])])
+    return text + f"; {_counted(sides, 'unknown')[0]} without an interval" * bool(sides["unknown"])
+
+
+def _counted(sides: Mapping[str, Sequence[str]], side: str, named: bool = False) -> tuple[str, str]:
+    """How many names are on a side, and which, in brackets."""
+    names = [f"*{{ablations.sides.{side}.{number}:text}}*" for number in range(len(sides[side]))]
+    count = f"{{ablations.counts.{side}}}" if names else "none"
+    return count, f" ({', '.join(names)})" if named and names else ""
 
 
 def _labelled(name: str) -> str:
@@ -123,12 +194,38 @@ def _labelled(name: str) -> str:
 
 
 def _conflicts(section: Mapping[str, Any]) -> str:
-    if not section["decided"]:
-        return "there is **no verdict** on any of the {training.pairs} pairs of tasks ({training.why:text})"
-    text = "{training.conflicts} of {training.decided} pairs of tasks conflict beyond sampling noise"
-    if section["undecided"]:
-        text += ", with **no verdict** on {training.undecided} more ({training.why:text})"
+    counts, heads = section["different_heads"], "{training.different_heads"
+    if counts["no_verdict"] == counts["pairs"]:
+        pairs = f"any of the {heads}.pairs}} pairs of different heads"
+        return f"there is **no verdict** on {pairs} ({heads}.why:text}})"
+    text = (
+        f"of {heads}.pairs}} pairs of different heads {heads}.conflict}} conflict, {heads}.agree}} agree and "
+        f"{heads}.unclear}} cannot be told from zero ({heads}.batches:text}} probe batches)"
+    )
+    if counts["no_verdict"]:
+        text += f", with **no verdict** on {heads}.no_verdict}} more ({heads}.why:text}})"
     return text
+
+
+def _both_modes(section: Mapping[str, Any]) -> list[str]:
+    """What the clicks change in the losses, or that there is but one mode."""
+    if len(section["modes"]) == 1:
+        return [
+            "Only the {training.modes.0:text} mode was trained: of two modes against each other this run "
+            "says nothing."
+        ]
+    change = section["clicks_change"]
+    if change is None:
+        return []
+    if change["value"] == 0:
+        return ["Clicks change none of its training losses."]
+    style = ".1%" if change["value"] >= 0.01 else ".3%"
+    side = "higher" if change["higher"] else "lower"
+    where = f"{LOSSES[change['head']]} of epoch {{training.clicks_change.epoch}}"
+    return [
+        f"Clicks change its training losses by {{training.clicks_change.value:{style}}} at most ({where}: "
+        f"{side} with clicks)."
+    ]
 
 
 def _compared(number: int, verdict: str) -> str:

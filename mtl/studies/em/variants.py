@@ -36,12 +36,47 @@ DESCRIPTIONS = {
     "no_geometry": "without the geometry head",
     "no_direction": "without directions",
     "no_tensor": "without structure tensors",
-    "no_raw": "without image and foreground",
-    "no_edge_weight": "boundaries weighted as any voxel",
-    "no_bone_weight": "object centres weighted as any voxel",
+    "no_raw": "without reconstructing image and foreground",
+    "no_edge_weight": "boundaries weighted like any other voxel",
+    "no_bone_weight": "object centres weighted like any other voxel",
     "labels_50": "half of the objects labelled",
     "labels_20": "a fifth of the objects labelled",
 }
+#: Parts of the names of tasks, arms and ablations that are read otherwise than they are written.
+SHOWN = {
+    "instance": "embedding",
+    "target": "mask",
+    "labels_50": "50% of labels",
+    "labels_20": "20% of labels",
+}
+#: What ablations change, in words.
+CHANGED = {
+    "training_modes": "modes",
+    "weight_geometry": "weight of the geometry loss",
+    "weight_dir": "weight of the directions",
+    "weight_cov": "weight of the structure tensors",
+    "weight_raw": "weight of image and foreground",
+    "weight_edge": "weight of boundary voxels",
+    "weight_bone": "weight of object centres",
+    "label_fraction": "chance of an object to be labelled",
+}
+
+
+def shown_name(name: str) -> str:
+    """A task, arm or ablation as a reader wants it: ``automatic/instance`` -> "automatic · embedding"."""
+    return " · ".join(SHOWN.get(part, part.replace("_", " ")) for part in name.split("/"))
+
+
+def shown_changes(ablation: str, parameters: Mapping[str, Any]) -> str:
+    """What an ablation sets to what, of a run with ``parameters``: "weight of boundary voxels: 10 → 1"."""
+    return "; ".join(
+        f"{CHANGED[name]}: {_shown_value(parameters[name])} → {_shown_value(value)}"
+        for name, value in ABLATIONS[ablation].items()
+    )
+
+
+def _shown_value(value: str | float) -> str:
+    return " and ".join(value.split(",")) if isinstance(value, str) else f"{value:g}"
 
 
 def changes(variant: str, first_arm: str) -> dict[str, Any]:

@@ -6,13 +6,17 @@ import re
 
 import pytest
 
+from mtl.evaluation.statistics import Estimate
 from mtl.reporting.claims import claim
 from mtl.studies.em.answers import (
     ablations_answer,
+    ablations_headline,
     clicks_answer,
     error_reading,
     evaluation_answer,
+    sides_of_zero,
     training_answer,
+    training_headline,
 )
 
 ESTIMATE = {"value": 0.3, "low": 0.2, "high": 0.4, "n": 27, "unit": "block"}
@@ -23,30 +27,66 @@ def said(name: str, answer: str, section: dict) -> str:
     return re.sub(r"<[^>]+>|\*", "", claim(answer, {name: section}).data)
 
 
+def counts(**changes) -> dict:
+    return {
+        "pairs": 12, "conflict": 2, "agree": 1, "unclear": 9, "no_verdict": 0, "why": "", "batches": "4",
+    } | changes  # fmt: skip
+
+
 def training(**changes) -> str:
     section = {
-        "first_arm": "late", "modes": ["automatic", "proofread"], "pairs": 15, "decided": 15, "undecided": 0,
-        "conflicts": 2, "why": "", "lowest": {"cosine": -0.2, "first": "a", "second": "b"},
+        "first_arm": "late", "modes": ["automatic", "proofread"], "different_heads": counts(),
+        "same_head": counts(pairs=3, agree=3, conflict=0, unclear=0), "clicks_change": None,
+        "lowest": {"cosine": ESTIMATE, "first": "automatic · embedding", "second": "b"},
         "update_share": {"semantic": 0.4, "instance": 0.6},
     } | changes  # fmt: skip
     return said("training", training_answer(section), section)
 
 
-def test_conflicts_are_counted_among_decided_pairs():
-    assert "2 of 15 pairs of tasks conflict" in training() and "geometry" not in training()
-    text = training(decided=5, undecided=10, why="fewer than three probe batches")
-    assert "2 of 5 pairs of tasks conflict" in text and "no verdict on 10 more" in text
+def test_pairs_that_cannot_be_told_from_zero_are_not_called_agreement():
+    text = training()
+    assert (
+        "of 12 pairs of different heads 2 conflict, 1 agree and 9 cannot be told from zero (4 probe batches)."
+        in text
+    )
+    assert "The same head in both modes agrees in 3 of 3 pairs, which says little" in text
+    assert "geometry" not in text
+    some = counts(unclear=4, no_verdict=5, why="fewer than three probe batches")
+    assert "4 probe batches), with no verdict on 5 more (fewer than three" in training(different_heads=some)
 
 
 def test_nothing_decided_is_no_verdict_and_not_zero_conflicts():
-    text = training(decided=0, undecided=15, conflicts=None, why="all noise", lowest=None)
-    assert "there is no verdict on any of the 15 pairs of tasks (all noise)" in text
+    undecided = counts(conflict=0, agree=0, unclear=0, no_verdict=12, why="all noise")
+    text = training(different_heads=undecided, lowest=None)
+    assert "there is no verdict on any of the 12 pairs of different heads (all noise)" in text
     assert "conflict" not in text
+    assert training_headline({"different_heads": undecided}) == "no verdict"
+
+
+def test_the_card_tells_unclear_from_no_conflict():
+    section = {"different_heads": counts(conflict=0, agree=0, unclear=12)}
+    assert training_headline(section) == "0 conflict / 12 unclear"
 
 
 def test_one_mode_and_the_mask_head_are_named():
-    assert "Only the automatic mode was trained" in training(modes=["automatic"])
+    none = counts(pairs=0, agree=0, conflict=0, unclear=0)
+    text = training(modes=["automatic"], same_head=none)
+    assert "Only the automatic mode was trained" in text and "same head" not in text
     assert "for the loss of the mask head" in training(update_share={"semantic": 0.4, "target": 0.6})
+
+
+@pytest.mark.parametrize(
+    ("value", "higher", "text"),
+    [
+        (0.0312, True, "by 3.1% at most (the embedding losses of epoch 2: higher with clicks)."),
+        (0.00041, False, "by 0.041% at most (the embedding losses of epoch 2: lower with clicks)."),
+        (0.0, False, "Clicks change none of its training losses."),
+    ],
+)
+def test_what_clicks_change_is_told_where_both_modes_were_trained(value, higher, text):
+    change = {"value": value, "higher": higher, "head": "instance", "epoch": 2}
+    assert text in training(clicks_change=change)
+    assert "Clicks change" not in training(clicks_change=change, modes=["automatic"])
 
 
 def comparison(verdict: str, figure: str = "dice@3", second: str = "input") -> dict:
@@ -107,16 +147,64 @@ def test_the_cost_of_clicks_is_told_where_it_was_asked(cost):
     assert "the network is worse." in text and "Alarms of this network: few objects." in text
 
 
-def ablations(n: int, labels: dict | None = None, skipped: str = "") -> str:
-    worst = {"name": "without directions", "difference": ESTIMATE} if n else None
-    section = {"first_arm": "late", "n": n, "worst": worst, "labels": labels or {}, "skipped": skipped}
+def ablations(intervals: dict[str, tuple], labels: dict | None = None, skipped: str = "") -> str:
+    sides = sides_of_zero(intervals)
+    farthest = {"name": "without directions", "difference": ESTIMATE} if intervals else None
+    section = {
+        "first_arm": "late", "n": len(intervals), "farthest": farthest, "sides": sides,
+        "counts": {side: len(names) for side, names in sides.items()},
+        "labels": labels or {}, "skipped": skipped,
+    }  # fmt: skip
     return said("ablations", ablations_answer(section), section)
 
 
-def test_ablations():
-    assert "Of 3 ablations of the arm late, without directions comes out worst" in ablations(3)
-    assert "One ablation of the arm late was trained, without directions:" in ablations(1)
-    text = ablations(0, skipped="without the geometry head")
+def test_ablations_are_counted_by_the_side_of_their_interval():
+    text = ablations({"a": (0.1, 0.2), "b": (-0.3, -0.1), "c": (-0.2, -0.1), "d": (-0.1, 0.1)})
+    first, second = text.split(". ")[:2]
+    assert first == (
+        "One training of each, so no verdict: of 4 ablations of the arm late, the intervals over blocks put "
+        "the adapted Rand error of 1 above the arm's (a), of 2 below it (b, c) and of 1 on neither side (no "
+        "difference shown)"
+    )
+    assert second.startswith("Farthest from the arm, on either side, is without directions: its error minus")
+
+
+def test_nothing_that_gets_worse_is_no_worst_ablation():
+    text = ablations({"a": (-0.17, 0.07), "b": (-0.5, -0.2), "c": (None, None)})
+    assert "of none above the arm's, of 1 below it (b) and of 1 on neither side (no difference" in text
+    assert "shown); 1 without an interval." in text and "worst" not in text
+
+
+@pytest.mark.parametrize(
+    ("interval", "reading"),
+    [
+        ((0.1, 0.2), "worse than the arm, by its interval over blocks"),
+        ((-0.2, -0.1), "better than the arm, by its interval over blocks"),
+        ((-0.2, 0.1), "no difference shown"),
+        ((None, None), "without an interval"),
+    ],
+)
+def test_one_ablation_alone_is_read_by_its_interval(interval, reading):
+    text = ablations({"without directions": interval})
+    assert text.startswith(
+        "One training of each, so no verdict: the arm late was trained again once (without"
+    )
+    assert text.endswith(f": {reading}.")
+
+
+def test_the_card_of_the_ablations_begins_with_all_of_them_and_goes_on_with_the_farthest():
+    intervals = {"a": (0.1, 0.3), "b": (-0.9, -0.1), "c": (None, None)}
+    values = {"a": 0.2, "b": -0.5, "c": None}
+    errors = {name: Estimate(values[name], *ends, n=4, unit="block") for name, ends in intervals.items()}
+    entries = ablations_headline("late", errors, sides_of_zero(intervals))
+    assert entries[0]["value"] == "1 / 1 / 0"
+    assert [entry["value"].value for entry in entries[1:]] == [-0.5, 0.2, None]
+    assert entries[1]["label"] == "Adapted Rand error, b, minus late"
+    assert ablations_headline("late", {}, sides_of_zero({})) == []
+
+
+def test_no_ablation_at_all():
+    text = ablations({}, skipped="without the geometry head")
     assert "there is nothing to compare, and no verdict" in text
     assert text.endswith(
         "Not trained, because it would change nothing in this run: without the geometry head."
@@ -127,6 +215,6 @@ def test_the_realised_share_of_labels_stands_in_the_answer_where_labels_were_tak
     share = {"objects_share": 0.45, "foreground_share": 0.61}
     labels = {"late": share | {"asked": 1.0, "name": "late"}}
     labels |= {"labels_50": share | {"asked": 0.5, "name": "half of the objects labelled"}}
-    text = ablations(2, labels)
+    text = ablations({"a": (0.1, 0.2), "b": (0.1, 0.2)}, labels)
     assert "half of the objects labelled came to 45% of the objects and 61% of their voxels" in text
     assert "late came" not in text

@@ -7,7 +7,14 @@ import pytest
 from mtl.studies.em.model_card import model_card
 from mtl.studies.em.parameters import EMParameters
 from mtl.studies.em.study import EMStudy
-from mtl.studies.em.variants import changes_nothing
+from mtl.studies.em.variants import (
+    ABLATIONS,
+    ARMS,
+    DESCRIPTIONS,
+    changes_nothing,
+    shown_changes,
+    shown_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -48,3 +55,31 @@ def test_the_card_of_a_network_that_saw_a_phantom_speaks_of_no_microscope_of_its
     card = model_card("late", real, study.volume)
     assert "phantom, a volume made" not in card and "one microscope and one species" in card
     assert "about 25% of the objects" in card
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("automatic/instance", "automatic · embedding"),
+        ("proofread/target", "proofread · mask"),
+        ("target_head", "target head"),
+        ("automatic_only", "automatic only"),
+        ("labels_20", "20% of labels"),
+    ],
+)
+def test_names_are_shown_as_words(name, shown):
+    assert shown_name(name) == shown
+
+
+def test_every_variant_has_words_of_its_own():
+    shown = [shown_name(name) for name in (*ARMS, *ABLATIONS)]
+    assert len(set(shown)) == len(shown) and not any("_" in name or "/" in name for name in shown)
+    assert set(DESCRIPTIONS) == set(ABLATIONS)
+
+
+def test_what_an_ablation_sets_is_told_in_words():
+    parameters = EMParameters(weight_edge=12.5).model_dump()
+    assert shown_changes("no_edge_weight", parameters) == "weight of boundary voxels: 12.5 → 1"
+    assert shown_changes("automatic_only", parameters) == "modes: automatic and proofread → automatic"
+    for name in ABLATIONS:
+        assert "_" not in shown_changes(name, parameters)
