@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, to_rgb
 from matplotlib.figure import Figure
 
 from mtl.reporting.figures import PALETTE
@@ -46,11 +47,16 @@ def target_pictures(
         ),
         lambda _, axis: _foreground(axis, labels, "semantic" + (" and raw" if geometry else ""), aspect),
         lambda _, axis: draw_plane(axis, image, labels, "instance: objects", aspect),
-        drawn(targets["weight"], "instance: weight $w$", norm="log", ticks=(1, 10, 100)),
+        drawn(
+            targets["weight"],
+            "instance: weight $w$",
+            norm=LogNorm(1, max(100, targets["weight"].max())),
+            ticks=(1, 10, 100),
+        ),
     ]
     if geometry:
         direction, tensor = targets["direction"], targets["tensor"]
-        title = f"direction to the {dir_target}" + (", in the plane" if len(direction) == 3 else "")
+        title = f"direction to the {dir_target}"
         panels.append(lambda _, axis: _arrows(axis, image, labels, direction[-2:], title, aspect))
         if len(direction) == 3:
             panels.append(
@@ -99,8 +105,6 @@ def _field(
     """A target inside of objects; grey elsewhere, darker where nobody knows."""
     axis.imshow(_grounds(labels), aspect=aspect)
     inside = np.ma.masked_where(labels <= 0, picture)
-    if scale.get("norm") == "log":
-        inside = np.ma.maximum(inside, 1e-3)
     drawn = axis.imshow(inside, cmap=cmap, aspect=aspect, **scale)
     _named(axis, title)
     bar = figure.colorbar(drawn, ax=axis, shrink=0.8, ticks=ticks)
@@ -109,7 +113,7 @@ def _field(
 
 
 def _foreground(axis: Axes, labels: np.ndarray, heads: str, aspect: float) -> None:
-    axis.imshow(np.where(labels[..., None] > 0, 1.0, _grounds(labels, (0.0, 0.0, 0.0))), aspect=aspect)
+    axis.imshow(np.where(labels[..., None] > 0, to_rgb(PALETTE[0]), _grounds(labels)), aspect=aspect)
     _named(axis, f"{heads}: foreground")
 
 

@@ -102,7 +102,7 @@ axis.hist(sizes, bins=np.geomspace(sizes.min(), sizes.max() + 1, 31), color="#00
 axis.axvline(parameters.min_object_voxels, color="#D55E00", linestyle="--", label="smallest that counts")
 axis.set(xscale="log", xlabel="Voxels of an object", ylabel="Objects")
 axis.yaxis.set_major_locator(MaxNLocator(integer=True))
-axis.legend()
+axis.legend(loc="lower left", bbox_to_anchor=(0, 1))
 show_figure(figure, alt="Histogram of object sizes in voxels, with the smallest size that counts as a line.")
 
 # %% [markdown]
@@ -201,9 +201,7 @@ if parameters.dims == 3:
     of_plane = {name: found[..., plane, :, :] for name, found in of_plane.items()}
 seen = (images[number][plane], crops[number][plane])
 figure = target_pictures(*seen, of_plane, study.volume.spacing[1:], parameters.dir_target)
-said = (
-    "Light grey: no object; darker grey: unknown. The weight has no unit and is drawn on a logarithmic scale."
-)
+said = "Light grey: no object; darker grey: unknown; blue: foreground. The weight has no unit and is drawn on a logarithmic scale."
 if "direction" in of_plane:
     said += (
         " Arrows: unit vectors, of every few pixels one; where they lean out of the plane they are shorter."

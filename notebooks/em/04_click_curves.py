@@ -105,7 +105,7 @@ after = min(3, parameters.max_clicks)
 best = max(arms, key=lambda arm: figures[arm][f"dice@{after}"].value)
 drawn = {
     "alt": "Mean Dice after each click of the simulated user, one line per arm, with intervals.",
-    "caption": f"Mean over {counts['objects']} objects; the vertical axis does not begin at zero.",
+    "caption": f"Mean over {counts['objects']} objects; the vertical axis begins just below what is drawn.",
 }
 show_figure(click_curves(curve, arms, {arms[0], best}), source="predictions/clicks.parquet", **drawn)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
+from mtl.reporting.figures import PALETTE
 from mtl.reporting.figures_em import UNKNOWN
 from mtl.reporting.figures_em_targets import NOTHING, target_pictures, trace_and_coherence
 
@@ -36,7 +38,7 @@ def test_every_target_is_drawn(n_axes):
         assert drawn.mask[:3].all() and drawn.mask[-3:].all() and not drawn.mask[3:-3].any()
         assert np.allclose(grounds[0, 0], NOTHING) and np.allclose(grounds[-1, -1], UNKNOWN)
     foreground = axes["semantic and raw: foreground"].images[0].get_array()
-    assert (foreground[5] == 1).all() and (foreground[0] == 0).all()
+    assert np.allclose(foreground[5], to_rgb(PALETTE[0])) and np.allclose(foreground[0], NOTHING)
     (arrows,) = axes[next(title for title in axes if "skeleton" in title)].collections
     assert len(arrows.U) == 4 * 6  # one in four pixels each way, in objects only
 
