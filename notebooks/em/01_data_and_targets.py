@@ -201,15 +201,12 @@ if parameters.dims == 3:
     of_plane = {name: found[..., plane, :, :] for name, found in of_plane.items()}
 seen = (images[number][plane], crops[number][plane])
 figure = target_pictures(*seen, of_plane, study.volume.spacing[1:], parameters.dir_target)
-said = "Light grey: no object; darker grey: unknown; blue: foreground. The weight has no unit and is drawn on a logarithmic scale."
+said = "Light grey: no object; darker grey: unknown; blue: foreground. The weight has no unit; its scale is logarithmic."
 if "direction" in of_plane:
-    said += (
-        " Arrows: unit vectors, of every few pixels one; where they lean out of the plane they are shorter."
-    )
-    said += " Of the structure tensor, which has no unit either, trace and coherence stand for its entries:"
-    said += (
-        " coherence is one at a wall, where all gradients are parallel, and zero where they point all ways."
-    )
+    leaning = "; where they lean out of the plane they are shorter" if parameters.dims == 3 else ""
+    said += f" Arrows: unit vectors, one of every few pixels{leaning}. Of the structure tensor, which has no unit either, "
+    said += "trace and coherence stand for its entries: coherence is one at a wall, where all gradients are parallel, "
+    said += "and zero where they point all ways."
 show_figure(
     figure, alt="One plane with the image and every target of this run.", source="split.json", caption=said
 )
