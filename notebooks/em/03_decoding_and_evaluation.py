@@ -205,6 +205,8 @@ image_alone = (NONE, INTENSITY)
 rung[INTENSITY] = segmentation_alarms(scores[image_alone], found[image_alone].validation_error)
 rung["test part"] = object_alarms(counted_objects(study)) + block_alarms(scores[image_alone])
 alarms = alarm_table(rung)
+best = min(judged, key=lambda v: found[chosen[v]].validation_error)
+heard = [best.replace("_", " "), "test part"]
 display(show_table(alarms, source="segmentations/", caption="Alarms", index=False, if_empty="No alarm."))
 
 # %% [markdown]
@@ -290,7 +292,6 @@ else:
 # The numbers of this notebook go to `metrics.json`; the answer reads them from there.
 
 # %%
-best = min(judged, key=lambda v: found[chosen[v]].validation_error)
 section = {
     "scores": {network: {m: scores[n, m] for n, m in scores if n == network} for network in (NONE, *judged)},
     "network": {
@@ -303,10 +304,7 @@ section = {
     "blocks": block_kind(study),
     "reading": error_reading(against[best].low, against[best].high),
     "alarms": alarms.to_dict("records"),
-    "alarms_of_network": ", ".join(
-        alarms[alarms["what"].isin([best.replace("_", " "), "test part"])]["alarm"]
-    )
-    or "none",
+    "alarms_of_network": ", ".join(alarms[alarms["what"].isin(heard)]["alarm"]) or "none",
     "proofread_cost": {"difference": cost, "verdict": reading} if cost else None,
     "headline": [
         {
