@@ -273,7 +273,7 @@ if worst.titles:
         marked_planes(worst.images, worst.labels, worst.titles, ncols=4),
         alt="True objects that the network found worst, with what it made of them.",
         source=f"segmentations/{first}/",
-        caption="Dice over all planes of the object, of which one is shown. White: outside of the volume.",
+        caption="Dice over all planes of an object (in 2-D there is one). White: outside of the volume.",
     )
 else:
     print("no object of the test part is large enough to be shown")
