@@ -1,21 +1,24 @@
-"""Figures of the em notebooks: planes with their objects, targets, click curves."""
+"""Figures of the em notebooks: planes with their objects, right and wrong masks, click curves."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import hsv_to_rgb
+from matplotlib.colors import hsv_to_rgb, to_rgba
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from mtl.reporting.figures import PALETTE
-from mtl.reporting.figures_results import MARKERS
+from mtl.reporting.figures_results import MARKERS, STYLES
 
 #: Hatch-like grey of voxels whose label nobody knows.
 UNKNOWN = (0.55, 0.55, 0.55)
+#: What a mask has of an object, in the order of its marks: 1, 2, 3.
+MARK_COLOURS = {"found": "#0072B2", "missed": "#E69F00", "too much": "#CC79A7"}
 GOLDEN = 0.618033988749895
 
 
@@ -111,85 +114,68 @@ def three_views(image: np.ndarray, labels: np.ndarray | None, spacing: Sequence[
     )
 
 
-def target_pictures(
-    image: np.ndarray,
-    labels: np.ndarray,
-    targets: Mapping[str, np.ndarray],
-    spacing: Sequence[float],
-    dir_target: str = "centroid",
+def three_planes(image: np.ndarray, labels: np.ndarray | None) -> Figure:
+    """Three planes across z of a volume ``(Z, Y, X)`` whose planes are samples of their own."""
+    numbers = [round((len(image) - 1) * share) for share in (0.2, 0.5, 0.8)]
+    return planes(
+        [image[number] for number in numbers],
+        [None if labels is None else labels[number] for number in numbers],
+        [f"plane z = {number}" for number in numbers],
+        ncols=3,
+        size=3.0,
+    )
+
+
+def marked_planes(
+    images: Sequence[np.ndarray],
+    marks: Sequence[np.ndarray],
+    titles: Sequence[str],
+    ncols: int = 4,
+    size: float = 2.4,
 ) -> Figure:
-    """Every target of a plane: what the heads learn to say at each of its pixels.
+    """Planes with what a mask has right, misses and has too much, in ``MARK_COLOURS``; a legend below.
 
     Args:
-        image, labels: the plane, ``(H, W)``.
-        targets: of the plane: ``weight (H, W)``, and with a geometry head ``direction (S, H, W)`` and
-            ``tensor (S*S, H, W)``, where the last two of the S components lie in the plane.
-        spacing: nm per pixel of the plane, ``(y, x)``.
-        dir_target: where directions point: ``centroid`` or ``skeleton``.
+        images: ``(H, W)`` in [0, 1], NaN outside of the volume.
+        marks: int ``(H, W)``; 1 found, 2 missed, 3 too much, 0 neither.
     """
-    aspect = spacing[0] / spacing[1]
-    geometry = "direction" in targets
-    figure, axes = plt.subplots(1 + geometry, 3, figsize=(9.6, 3.3 * (1 + geometry)), squeeze=False)
-    draw_plane(axes[0, 0], image, None, "image", aspect)
-    draw_plane(axes[0, 1], image, labels, "semantic and instance: objects", aspect)
-    _weight_picture(figure, axes[0, 2], targets["weight"], aspect)
-    if geometry:
-        _direction_picture(axes[1, 0], image, targets["direction"][-2:], aspect, dir_target)
-        _tensor_pictures(figure, axes[1, 1:], targets["tensor"], aspect)
+    figure = planes(images, [None] * len(images), titles, ncols, size)
+    for axis, image, mark in zip(figure.axes, images, marks, strict=False):
+        axis.images[0].set_data(0.2 + 0.6 * image)  # colours stand out from noise and dark organelles
+        table = np.array([(0.0, 0, 0, 0), *(to_rgba(colour, 0.5) for colour in MARK_COLOURS.values())])
+        axis.imshow(table[mark])
+        for number, colour in enumerate(MARK_COLOURS.values(), start=1):
+            if (mark == number).any() and min(mark.shape) > 1:
+                axis.contour(mark == number, levels=[0.5], colors=[colour], linewidths=1.1)
+    shown = [Patch(color=colour, label=name) for name, colour in MARK_COLOURS.items()]
+    figure.legend(handles=shown, loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
-def _weight_picture(figure: Figure, axis: Axes, weight: np.ndarray, aspect: float) -> None:
-    drawn = axis.imshow(np.maximum(weight, 0.5), cmap="cividis", norm="log", aspect=aspect)
-    axis.set_title("instance: weight of edge and bone", fontsize=9.5, fontweight="normal", loc="center")
-    axis.set_axis_off()
-    figure.colorbar(drawn, ax=axis, shrink=0.75)
+def click_curves(table: pd.DataFrame, arms: Sequence[str], banded: Collection[str] | None = None) -> Figure:
+    """Mean Dice after k clicks, a line per arm; the axis begins at a round number below all that is drawn.
 
-
-def _direction_picture(
-    axis: Axes, image: np.ndarray, direction: np.ndarray, aspect: float, dir_target: str
-) -> None:
-    draw_plane(axis, image, None, f"geometry: to the {dir_target}", aspect)
-    step = max(2, min(image.shape) // 24)
-    rows, columns = np.mgrid[step // 2 : image.shape[0] : step, step // 2 : image.shape[1] : step]
-    dy, dx = direction[:, rows, columns]
-    known = np.hypot(dy, dx) > 1e-6
-    axis.quiver(
-        columns[known], rows[known], dx[known], dy[known],
-        color=PALETTE[4], angles="xy", scale_units="xy", scale=1 / (0.8 * step), width=0.006,
-    )  # fmt: skip
-
-
-def _tensor_pictures(figure: Figure, axes: Sequence[Axes], tensor: np.ndarray, aspect: float) -> None:
-    """Trace, and how far the in-plane part is from round."""
-    size = round(len(tensor) ** 0.5)
-    full = np.moveaxis(tensor, 0, -1).reshape(*tensor.shape[1:], size, size)
-    trace = np.trace(full, axis1=-2, axis2=-1)
-    values = np.linalg.eigvalsh(full[..., -2:, -2:])
-    sum_ = values.sum(-1)
-    coherence = np.divide(values[..., 1] - values[..., 0], sum_, out=np.zeros_like(sum_), where=sum_ > 1e-6)
-    for axis, picture, title in (
-        (axes[0], trace, "geometry: trace of the tensor"),
-        (axes[1], coherence, "geometry: its coherence in the plane"),
-    ):
-        drawn = axis.imshow(picture, cmap="cividis", vmin=0, vmax=1, aspect=aspect)
-        axis.set_title(title, fontsize=9.5, fontweight="normal", loc="center")
-        axis.set_axis_off()
-        figure.colorbar(drawn, ax=axis, shrink=0.75)
-
-
-def click_curves(table: pd.DataFrame, arms: Sequence[str]) -> Figure:
-    """Mean Dice after k clicks, with its interval, a line per arm.
-
-    ``table``: columns ``arm``, ``clicks``, ``dice``, ``low``, ``high``.
+    Args:
+        table: columns ``arm``, ``clicks``, ``dice``, ``low``, ``high``.
+        banded: arms drawn with their interval (None: all); more than two bands hide one another.
     """
-    figure, axis = plt.subplots(figsize=(6.6, 3.8))
+    banded = arms if banded is None else banded
+    figure, axis = plt.subplots(figsize=(6.8, 4.0))
+    lowest = table["dice"].min()
     for index, arm in enumerate(arms):
         rows = table[table["arm"] == arm].sort_values("clicks")
-        colour = PALETTE[index % len(PALETTE)]
-        axis.fill_between(rows["clicks"], rows["low"], rows["high"], color=colour, alpha=0.15, linewidth=0)
-        axis.plot(rows["clicks"], rows["dice"], color=colour, marker=MARKERS[index], markersize=5, label=arm)
-    axis.set(xlabel="Clicks of the simulated user", ylabel="Dice (mean over objects)", ylim=(0, 1.02))
+        colour, style = PALETTE[index % len(PALETTE)], STYLES[index % len(STYLES)]
+        if arm in banded and rows["low"].notna().all():
+            axis.fill_between(
+                rows["clicks"], rows["low"], rows["high"], color=colour, alpha=0.16, linewidth=0
+            )
+            lowest = min(lowest, rows["low"].min())
+        axis.plot(
+            rows["clicks"], rows["dice"], color=colour, linestyle=style, linewidth=1.9,
+            marker=MARKERS[index % len(MARKERS)], markersize=5.5, label=arm.replace("_", " "),
+        )  # fmt: skip
+    start = max(0.0, np.floor(10 * lowest - 1e-9) / 10)
+    axis.set(xlabel="Clicks of the simulated user", ylabel="Dice (mean over objects)", ylim=(start, 1.005))
     axis.set_xticks(sorted(table["clicks"].unique()))
-    axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), title="arm")
+    axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), title="arm (bands:\n95 % intervals)")
     return figure

@@ -42,18 +42,21 @@ parameters = read_parameters("em", globals())
 # %% [markdown]
 # ## The volume
 # Labels are instance ids: background (membranes, where they are labelled) is zero, voxels that nobody annotated are
-# *unknown* and enter no loss and no figure. Distances are in nanometres: sections are often thicker than pixels are
-# wide, and a network or a metric that forgets this sees squashed cells.
+# *unknown* and enter no loss and no metric. Distances are in nanometres: sections are often thicker than pixels are
+# wide, and a network or a metric that forgets this sees squashed cells. Every volume is one of two kinds:
+#
+# - in 3-D an object is a piece of a neuron, followed through the planes;
+# - in 2-D every plane is a sample: an object is a profile in one plane, and its id is found in no other plane.
 
 # %%
-from itertools import islice
-
 import numpy as np
 import pandas as pd
 from mtl.reporting.claims import claim, show_table
 from mtl.reporting.figures import show_figure, use_report_style
-from mtl.reporting.figures_em import planes, target_pictures, three_views
+from mtl.reporting.figures_em import planes, three_planes, three_views
+from mtl.reporting.figures_em_targets import target_pictures
 from mtl.reporting.metrics_file import write_metrics
+from mtl.studies.em.answers import data_answer
 from mtl.studies.em.study import EMStudy
 
 use_report_style()
@@ -76,15 +79,18 @@ show_table(
 )
 
 # %% [markdown]
-# Three cuts through the middle, in true proportions. A colour is an object; black lines are where ids change; grey is
-# unknown.
+# In 3-D three cuts through the middle, in true proportions; in 2-D three planes. Neighbouring objects differ in colour,
+# but colours are fewer than objects; black lines are where ids change; grey is unknown.
 
 # %%
-figure = three_views(image, labels, study.volume.spacing)
-show_figure(figure, alt="The middle planes across z, y and x of the volume with its objects in colour.")
+if study.volume.planar:
+    figure, shown_planes = three_planes(image, labels), "Three planes"
+else:
+    figure, shown_planes = three_views(image, labels, study.volume.spacing), "Middle planes across z, y and x"
+show_figure(figure, alt=f"{shown_planes} of the volume with its objects in colour.")
 
 # %% [markdown]
-# Most objects of a small volume are pieces that its faces cut off. Metrics that count objects leave out those below
+# Many objects of a small volume are pieces that its faces cut off. Metrics that count objects leave out those below
 # `min_object_voxels`, in truth and prediction alike; Rand and information weigh by size anyway.
 
 # %%
@@ -96,13 +102,13 @@ axis.hist(sizes, bins=np.geomspace(sizes.min(), sizes.max() + 1, 31), color="#00
 axis.axvline(parameters.min_object_voxels, color="#D55E00", linestyle="--", label="smallest that counts")
 axis.set(xscale="log", xlabel="Voxels of an object", ylabel="Objects")
 axis.yaxis.set_major_locator(MaxNLocator(integer=True))
-axis.legend()
+axis.legend(loc="lower left", bbox_to_anchor=(0, 1))
 show_figure(figure, alt="Histogram of object sizes in voxels, with the smallest size that counts as a line.")
 
 # %% [markdown]
 # ## Parts that do not touch
-# One volume is split by z, and the same neurite runs through several planes: without a gap the network would be tested
-# on what it has just seen. The ranges and their hash are frozen in `split.json`.
+# One volume is split by z, and neighbouring planes show the same neurites, in 2-D as well: without a gap the network
+# would be tested on what it has just seen. The ranges and their hash are frozen in `split.json`.
 
 # %%
 rows = [
@@ -125,9 +131,12 @@ show_table(
 # ## Crops
 # Training draws crops. An object that a crop cuts into several pieces becomes several objects; where cells touch
 # without a labelled membrane, a line of background is drawn between them (`contact_membrane`), for the training only.
-# A crop with known and unknown voxels is *fractionary*, one without unknown voxels *interactive*. With a
+# A crop with known and unknown voxels is *fractionary*, one without unknown voxels *interactive*.
+#
+# What the network is told of the training part can be less than what is labelled, for two reasons. With a
 # `label_fraction` below one only some objects keep their labels; it is a chance per object, so the share that came out
-# differs from what was asked for, and differs between objects and voxels. (Known background counts among all voxels.)
+# differs from what was asked for, and differs between objects and voxels. And an object so thin that the drawn line
+# covers all of it is lost as an object, at any `label_fraction`.
 
 # %%
 from mtl.studies.em.labelled_share import labelled_share
@@ -135,11 +144,11 @@ from mtl.studies.em.labelled_share import labelled_share
 first = parameters.arms[0]
 told = labelled_share(study, first)
 row = {
-    "asked for": told["asked"],
+    "chance per object": told["asked"],
     "labelled": f"{told['labelled']} of {told['objects']} objects",
-    "of objects": told["objects_share"],
-    "of their voxels": told["foreground_share"],
-    "of all voxels": told["known_share"],
+    "share of objects": told["objects_share"],
+    "of object voxels": told["foreground_share"],
+    "of all voxels, background included": told["known_share"],
 }
 show_table(
     pd.DataFrame([row]),
@@ -149,13 +158,16 @@ show_table(
 )
 
 # %% [markdown]
-# A few crops as the network gets them, each by its middle plane.
+# A few crops as the network gets them, each by its middle plane; of every kind one if there is one among the first
+# that are drawn.
 
 # %%
-samples = list(islice(study.loader(first).batches(1), 4))
-images = [b["image"][0, 0].numpy() for b in samples]
-crops = [b["labels"][0].numpy() for b in samples]
-modes = [str(b["mode"][0]) for b in samples]
+from mtl.studies.em.labelled_share import crops_of_each_kind
+
+samples = crops_of_each_kind(study, first)
+images = [sample["image"][0].numpy() for sample in samples]
+crops = [sample["labels"].numpy() for sample in samples]
+modes = [sample["mode"] or "nothing known" for sample in samples]
 middle = [len(crop) // 2 if crop.ndim == 3 else ... for crop in crops]
 figure = planes(
     [i[m] for i, m in zip(images, middle, strict=True)],
@@ -163,7 +175,10 @@ figure = planes(
     modes,
 )
 show_figure(
-    figure, alt="The middle planes of a few training crops with their objects; unknown voxels are grey."
+    figure,
+    alt="The middle planes of a few training crops with their objects; unknown voxels are grey.",
+    source="split.json",
+    caption="Grey: unknown. Without colour: background, labelled or drawn between touching objects.",
 )
 
 # %% [markdown]
@@ -175,33 +190,42 @@ show_figure(
 #   boundaries ($e$) and towards the middle of its object ($b$, from the distance transform $D$);
 # - *geometry* (unless `weight_geometry` is zero: then there is neither head nor target): the unit vector to the
 #   object's centroid or the nearest voxel of its skeleton (`dir_target`); the structure tensor
-#   $T = G * (g g^\top) / G * 1$ of the gradient $g = \nabla D$, mixed with isotropy near the medial axis; and the image
-#   and foreground themselves.
+#   $T = G * (g g^\top) / G * 1$ of the gradient $g = \nabla D$, mixed with isotropy near the medial axis; and *raw*, the
+#   image and the foreground themselves.
 
 # %%
 number = next((i for i, crop in enumerate(crops) if (crop > 0).any()), 0)
 plane, targets = middle[number], samples[number]["targets"]
-of_plane = {name: found[0].numpy() for name, found in targets.items()}
+of_plane = {name: found.numpy() for name, found in targets.items()}
 if parameters.dims == 3:
     of_plane = {name: found[..., plane, :, :] for name, found in of_plane.items()}
 seen = (images[number][plane], crops[number][plane])
 figure = target_pictures(*seen, of_plane, study.volume.spacing[1:], parameters.dir_target)
-drawn = (
-    "objects and weights"
-    if len(of_plane) == 1
-    else "objects, weights, directions, the tensor's trace and coherence"
+said = "Light grey: no object; darker grey: unknown; blue: foreground. The weight has no unit; its scale is logarithmic."
+if "direction" in of_plane:
+    leaning = "; where they lean out of the plane they are shorter" if parameters.dims == 3 else ""
+    said += f" Arrows: unit vectors, one of every few pixels{leaning}. Of the structure tensor, which has no unit either, "
+    said += "trace and coherence stand for its entries: coherence is one at a wall, where all gradients are parallel, "
+    said += "and zero where they point all ways."
+show_figure(
+    figure, alt="One plane with the image and every target of this run.", source="split.json", caption=said
 )
-show_figure(figure, alt=f"A plane with every target of this run: {drawn}.")
 
 # %% [markdown]
-# ## Without a network
+# ## Without a network: the intensity watershed
 # Stained membranes are dark, so a watershed on the smoothed image already finds many cells. Its few settings are tuned
 # on the validation part, by the same search that tunes every decoding of a network later. This is what a network has
 # to beat.
+#
+# *What is scored*: voxels of true objects. True background and unknown voxels are left out of every metric; every method
+# fills them, which costs and earns nothing (as in SNEMI3D and CREMI). *Adapted Rand error*: lower is better. *Split* and
+# *merge* are in bits, lower is better. *AP50* and *PQ* count objects, higher is better: one is found where it and an
+# instance share more than half of their union. With found objects $TP$, false ones $FP$ and missed ones $FN$,
+# $AP50 = TP / (TP + FP + FN)$; $PQ$ is the sum of the found objects' overlaps, $\sum IoU / (TP + FP/2 + FN/2)$.
 
 # %%
 from mtl.studies.em.segmentation import INTENSITY, segment_image
-from mtl.studies.em.segmentation_scores import SHOWN, object_planes, scores_of
+from mtl.studies.em.segmentation_scores import SHOWN, block_kind, object_planes, scores_of
 
 baseline = segment_image(study)
 scores = scores_of(study, baseline.labels)
@@ -209,7 +233,7 @@ rows = [{"method": INTENSITY, **{label: scores[name] for name, label in SHOWN.it
 show_table(
     pd.DataFrame(rows),
     source="segmentations/no_network/intensity_watershed.npz",
-    caption="Test part, without a network",
+    caption=f"Test part, without a network; intervals over {scores['adapted_rand'].n} {block_kind(study)}",
     index=False,
 )
 
@@ -217,48 +241,54 @@ show_table(
 # ## What it means
 # The adapted Rand error is zero where every pair of voxels is rightly together or apart. The two halves of the variation
 # of information say in which way a segmentation is wrong: *split* grows where one neuron is cut into several, *merge*
-# where several are taken for one. A tuned watershed that came near to zero would leave nothing to learn here.
+# where several are taken for one. An intensity watershed that came near to zero would leave nothing to learn here.
+
+# %% [markdown]
+# ## Data and literature
+# The phantom is made by this package. The volumes that the parameter files beside it name, with their licences as far
+# as they were stated where the copies came from:
+#
+# - *FIB-25*, training sample of NeuroProof (Takemura et al. 2015, *PNAS* 112:13711; Parag et al. 2015, *PLoS ONE*
+#   10:e0125825): FlyEM, Janelia; attribution licence, text beside the data.
+# - *gala*'s example volumes (Nunez-Iglesias et al. 2013, *PLoS ONE* 8:e71715; 2014, *Front. Neuroinform.* 8:34): FlyEM,
+#   Janelia; the repository's licence is BSD-like, nothing separate is stated for the data.
+# - *ISBI 2012* (Cardona et al. 2010, *PLoS Biol.* 8:e1000502; Arganda-Carreras et al. 2015, *Front. Neuroanat.* 9:142): no
+#   licence stated in the copy; the challenge allowed free research use with citation.
+#
+# Method: instances by a discriminative loss (De Brabandere et al. 2017,
+# [arXiv](https://arxiv.org/abs/1708.02551)); adapted Rand error
+# (Arganda-Carreras et al. 2015); variation of information (Meila 2007, *J. Multivariate Anal.* 98:873); panoptic quality
+# (Kirillov et al. 2019, *CVPR*). For research only.
 
 # %% [markdown]
 # ## Results
-# The figures of this notebook go to `metrics.json`; the answer reads them from there.
+# The numbers of this notebook go to `metrics.json`; the answer reads them from there.
 
 # %%
-write_metrics(
-    study.run.path,
-    "data_and_targets",
-    {
-        **{name.split(" (")[0].replace(" ", "_"): value for name, value in facts.items()},
-        "parts": {name: part.shape[0] for name, part in study.parts.items()},
-        "told": told,
-        "watershed": scores,
-        "headline": [
-            {"label": "Adapted Rand error without a network", "value": scores["adapted_rand"]},
-            {"label": "Objects that count", "value": facts["objects that count"]},
-        ],
-    },
-)
+section = {
+    **{name.split(" (")[0].replace(" ", "_"): value for name, value in facts.items()},
+    "parts": {name: part.shape[0] for name, part in study.parts.items()},
+    "told": told,
+    "watershed": scores,
+    "blocks": block_kind(study),
+    "headline": [
+        {"label": f"Adapted Rand error (lower is better), {INTENSITY}", "value": scores["adapted_rand"]},
+        {"label": "Objects that count", "value": facts["objects that count"]},
+    ],
+}
+write_metrics(study.run.path, "data_and_targets", section)
 
 # %% [markdown]
 # ## Answer
 # The answer, as it stands at the top of the report.
 
 # %% tags=["headline"]
-display(
-    claim(
-        "**Without a network**, a watershed tuned on the validation part reaches an adapted Rand error of "
-        "{data_and_targets.watershed.adapted_rand} on the test part; its split is {data_and_targets.watershed.voi_split} and its merge "
-        "{data_and_targets.watershed.voi_merge} bits. The volume holds {data_and_targets.objects} objects, "
-        "{data_and_targets.objects_that_count} of them large enough to count; {data_and_targets.unknown:.0%} of its "
-        "voxels are unknown. The network is told {data_and_targets.told.labelled} of the {data_and_targets.told.objects} "
-        "objects of the training part.",
-        study.run.metrics,
-    )
-)
+display(claim(data_answer(section), study.run.metrics))
 shown, titles = object_planes(study, {"truth": study.test_labels, INTENSITY: baseline.labels})
 show_figure(
     planes(*shown, titles, ncols=4),
-    alt="Planes of the test part with the true objects and those of the watershed on the image.",
+    alt="Planes of the test part with the true objects and those of the intensity watershed.",
     source="segmentations/no_network/intensity_watershed.npz",
-    caption="Colours are arbitrary: black lines are what counts. Grey voxels are unknown.",
+    caption="Colours are arbitrary: black lines are what counts. Grey: unknown. Truth without colour: background, which "
+    "is not scored and which every method fills.",
 )

@@ -9,8 +9,8 @@
 # %% [markdown]
 # # EM: what a click is worth
 #
-# **Question.** A person corrects an object by clicking, and a network answers: how good does the mask become with every
-# click, and which way of telling the network about the clicks is best for the same training?
+# **Question.** A person clicks on an object until it is right, and a network answers: how good does the mask become with
+# every click, and which way of telling the network about the clicks is best for the same training?
 
 # %% [markdown]
 # ## Parameters
@@ -44,17 +44,21 @@ parameters = read_parameters("em", globals())
 # ## Method
 # The simulated user is the same for every arm: the first click is positive, at the voxel deepest inside the object; each
 # next one at the deepest voxel of the largest error, positive where something is missing, negative where something is
-# too much. Zero clicks is the automatic instance that overlaps the object best.
+# too much. Zero clicks is the automatic instance that overlaps the object best, by the decoding that validation chose. The
+# first click starts a mask of its own; the automatic instance is not carried over and may come from another decoding, so
+# Dice may fall at the first click.
 #
 # From clicks to a mask there is one rule for all arms but `target_head`, which draws its mask itself. A voxel belongs to
 # the object if its probability of foreground is high enough, its embedding is within $\delta_d$ of that at a positive
 # click and nearer to it than to that at any negative click, and if it is connected to a positive click through such
-# voxels; then the mask grows back to where the foreground ends. How high is enough was found on the validation part, for
-# automatic instances by embedding (notebook 03): a threshold of one half would leak through every faint membrane.
+# voxels; then the mask grows back over predicted foreground by a few voxels at most, unless other foreground or a negative
+# click is nearer. How high is enough was found on the validation part, for automatic instances by embedding (notebook 03);
+# lower thresholds may leak through faint membranes.
 #
-# Every object is judged in a window around it, the same for all arms. Zero clicks and clicks stand on the same footing:
-# both masks end where the predicted foreground ends; where the data label no background, both get back the line that was
-# drawn between touching cells for the training.
+# Every object is judged in a window around it, the same for all arms, which in 2-D is a part of one plane. Zero clicks and
+# clicks stand on the same footing: both masks end where the predicted foreground ends; where the data label no background,
+# the line that was drawn between touching cells for the training is given back to both masks alike, up to where other
+# automatic instances begin.
 
 # %%
 import pandas as pd
@@ -63,7 +67,7 @@ from mtl.evaluation.em.click_arms import compare_click_arms
 from mtl.evaluation.em.click_curves import summarise_clicks
 from mtl.reporting.claims import claim, show_table
 from mtl.reporting.figures import show_figure, use_report_style
-from mtl.reporting.figures_em import click_curves, draw_clicks, planes
+from mtl.reporting.figures_em import click_curves, draw_clicks, marked_planes
 from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.em.answers import clicks_answer
 from mtl.studies.em.clicks import click_runs, replayed
@@ -85,7 +89,8 @@ show_table(
 
 # %% [markdown]
 # ## Curves
-# Dice after every click, averaged over objects, with intervals over objects.
+# Dice after every click, averaged over objects. Intervals are over objects; of several arms only those of the best and of
+# the first are drawn, the others stand in the table below.
 
 # %%
 settings = {"n_resamples": parameters.n_bootstrap, "seed": parameters.seed}
@@ -96,42 +101,53 @@ curve = pd.DataFrame(
     for k in range(parameters.max_clicks + 1)
     for e in [figures[arm][f"dice@{k}"]]
 )
-show_figure(
-    click_curves(curve, arms),
-    alt="Mean Dice after each click of the simulated user, one line per arm, with intervals.",
-    source="predictions/clicks.parquet",
-)
+after = min(3, parameters.max_clicks)
+best = max(arms, key=lambda arm: figures[arm][f"dice@{after}"].value)
+drawn = {
+    "alt": "Mean Dice after each click of the simulated user, one line per arm, with intervals.",
+    "caption": f"Mean over {counts['objects']} objects; the vertical axis begins just below what is drawn.",
+}
+show_figure(click_curves(curve, arms, {arms[0], best}), source="predictions/clicks.parquet", **drawn)
 
 # %% [markdown]
-# The same in figures; the area is that under the curve.
+# The same in numbers. The area is that under the curve, Dice@0 included: a good automatic instance raises it without any
+# click.
 
 # %%
 steps = [k for k in (0, 1, 3, 5, 10) if k <= parameters.max_clicks]
 wanted = {f"dice@{k}": f"Dice@{k}" for k in steps} | {"auc": "area"}
 rows = [{"arm": arm, **{label: figures[arm][name] for name, label in wanted.items()}} for arm in arms]
-show_table(pd.DataFrame(rows), source="predictions/clicks.parquet", caption="Dice after clicks", index=False)
+over = f"over {counts['objects']} objects"
+show_table(
+    pd.DataFrame(rows), source="predictions/clicks.parquet", caption=f"Dice after clicks, {over}", index=False
+)
 
 # %% [markdown]
-# *NoC@85* is the number of clicks until Dice reaches 85 hundredths; an object that never does counts with the largest
-# number of clicks, which flatters, so the share of such failures stands beside it.
+# *NoC@85* is the number of clicks until Dice reaches 85 per cent (lower is better). An object whose automatic instance is
+# there already counts as zero. One that never gets there counts with the largest number of clicks, which flatters, so the
+# share of such failures stands beside it.
 
 # %%
 wanted = {"noc@85": "NoC@85", "failed@85": "failed at 85", "noc@90": "NoC@90", "failed@90": "failed at 90"}
 rows = [{"arm": arm, **{label: figures[arm][name] for name, label in wanted.items()}} for arm in arms]
-show_table(pd.DataFrame(rows), source="predictions/clicks.parquet", caption="Clicks needed", index=False)
+show_table(
+    pd.DataFrame(rows), source="predictions/clicks.parquet", caption=f"Clicks needed, {over}", index=False
+)
 
 # %% [markdown]
 # ## Arms compared
 # Paired by object, against the first arm; p values are corrected over the whole table (Holm). The last column needs both
 # the corrected p value and the interval, and is about *these trained networks*: one training of each arm cannot say how
 # the arms would differ when trained again. The detectable difference says what so few objects could have shown at all.
+# Dice after clicks holds what the automatic instances had before; the *gain* is what the clicks changed.
 
 # %%
-after = min(3, parameters.max_clicks)
-compared = compare_click_arms(runs, ["dice@0", f"dice@{after}", "auc"], **settings)
+measures = ["dice@0", f"dice@{after}", f"gain@{after}", "auc"]
+compared = compare_click_arms(runs, measures, **settings)
+names = {"auc": "area", f"gain@{after}": f"gain, 0 to {after} clicks"}
 rows = [
     {
-        "figure": row.figure.replace("dice@", "Dice@").replace("auc", "area"),
+        "measure": names.get(row.figure, row.figure.replace("dice", "Dice")),
         "comparison": f"{row.second.replace('_', ' ')} against {row.first.replace('_', ' ')}",
         "difference": {"value": row.value, "low": row.low, "high": row.high},
         "detectable": row.minimal_detectable,
@@ -143,7 +159,10 @@ rows = [
 if rows:
     display(
         show_table(
-            pd.DataFrame(rows), source="predictions/clicks.parquet", caption="Paired differences", index=False
+            pd.DataFrame(rows),
+            source="predictions/clicks.parquet",
+            caption=f"Paired differences, {over}",
+            index=False,
         )
     )
 else:
@@ -151,7 +170,8 @@ else:
 
 # %% [markdown]
 # ## Alarms
-# Patterns that make a curve worth less than it looks: clicks that do not help, objects that mostly fail, too few objects.
+# Patterns that make a curve worth less than it looks: clicks that are not shown to help, objects that mostly fail, few
+# objects.
 
 # %%
 rung = {arm.replace("_", " "): click_alarms(figures[arm], after) for arm in arms}
@@ -165,22 +185,24 @@ display(
 
 # %% [markdown]
 # ## What it looks like
-# The object that gained most and the one that gained least from the first clicks with the first arm: before, and after
-# every click.
+# The object that gained least and the one that gained most from the first clicks with the first arm, worst first: before,
+# and after every click. Of each the plane of the object with most wrong voxels.
 
 # %% tags=["optional-figure"]
 first = runs[arms[0]]
 gain = (first[f"dice_{after}"] - first["dice_0"]).sort_values()
-ids = [int(first.loc[row, "object"]) for row in (gain.index[-1], gain.index[0])]
+ids = [int(first.loc[row, "object"]) for row in dict.fromkeys((gain.index[0], gain.index[-1]))]
 shown = replayed(study, arms[0], ids, automatic[arms[0]], after)
-figure = planes(shown.images, shown.labels, shown.titles, ncols=after + 1)
+figure = marked_planes(shown.images, shown.labels, shown.titles, ncols=after + 1)
 draw_clicks(figure.axes, shown.clicks)
+others = (
+    "" if study.volume.planar else " Small ones are on other planes. The number is the Dice over all planes."
+)
 show_figure(
     figure,
     alt="Two objects with the automatic instance and the mask after each of the first clicks.",
     source="predictions/clicks.parquet",
-    caption="Blue: found. Green: missed. Purple: too much. Discs and crosses: positive and negative clicks so far, "
-    "small on other planes. The figure is the Dice in the window, all planes.",
+    caption="Discs: positive clicks so far; crosses: negative ones. White: outside of the window." + others,
 )
 
 # %% [markdown]
@@ -193,14 +215,17 @@ show_figure(
 
 # %% [markdown]
 # ## Results
-# The figures of this notebook go to `metrics.json`; the answer reads them from there. The published rows are what the
+# The numbers of this notebook go to `metrics.json`; the answer reads them from there. The published rows are what the
 # README's table is made of.
 
 # %%
-best = max(arms, key=lambda arm: figures[arm][f"dice@{after}"].value)
 section = {
     "arms": figures,
-    "best": {"arm": best, "gain": figures[best][f"gain@{after}"], "dice": figures[best][f"dice@{after}"]},
+    "best": {
+        "arm": best.replace("_", " "),
+        "gain": figures[best][f"gain@{after}"],
+        "dice": figures[best][f"dice@{after}"],
+    },
     "zero": figures[best]["dice@0"],
     "clicks": after,
     "practised": "proofread" in parameters.modes,
@@ -210,10 +235,10 @@ section = {
     or "none",
     "headline": [
         {"label": f"Dice after {after} clicks, {best}", "value": figures[best][f"dice@{after}"]},
-        {"label": "gain over zero clicks", "value": figures[best][f"gain@{after}"]},
+        {"label": "change from zero clicks", "value": figures[best][f"gain@{after}"]},
     ],
 }
-write_metrics(study.run.path, "clicks", section)
+write_metrics(study.run.path, "click_curves", section)
 write_metrics(study.run.path, "published_clicks", published_clicks(study, figures))
 
 # %% [markdown]
@@ -221,14 +246,9 @@ write_metrics(study.run.path, "published_clicks", published_clicks(study, figure
 # The answer, as it stands at the top of the report.
 
 # %% tags=["headline"]
-display(
-    claim(
-        clicks_answer(section),
-        study.run.metrics,
-    )
-)
+display(claim(clicks_answer(section), study.run.metrics))
 show_figure(
-    click_curves(curve, arms),
-    alt="Mean Dice after each click of the simulated user, one line per arm, with intervals.",
-    source="metrics.json#/clicks",
+    click_curves(curve, arms, {arms[0], best}),
+    source="metrics.json#/click_curves",
+    **drawn,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import jupytext
@@ -10,6 +11,7 @@ import nbformat
 import pytest
 
 from mtl.reporting.check import check_markdown_source, check_references
+from mtl.reporting.gallery import section_of
 from mtl.studies import STUDIES, parameters_class
 from mtl.studies.parameters import read_yaml
 
@@ -80,6 +82,16 @@ def test_parameters_are_flat_typed_explained_and_the_defaults_of_the_study(path)
         name, value = statement.target.id, ast.literal_eval(statement.value)
         assert name in fields, f"{name} is not a parameter of the study"
         assert value == fields[name].default, f"{name}: {value!r} here, {fields[name].default!r} in the study"
+
+
+@every_notebook
+def test_the_section_of_metrics_has_the_name_of_the_notebook(path):
+    """The gallery's card takes its headline numbers from there."""
+    source = "\n".join(cell.source for cell in code_cells(path))
+    if "write_metrics(" not in source:
+        pytest.skip("it writes no metrics")
+    sections = re.findall(r'write_metrics\(\s*[\w.]+,\s*"(\w+)"', source)
+    assert section_of(path.stem, dict.fromkeys(sections, {}))[0]
 
 
 @every_notebook

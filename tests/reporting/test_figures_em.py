@@ -6,14 +6,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgba
 
 from mtl.reporting.figures_em import (
+    MARK_COLOURS,
     UNKNOWN,
     click_curves,
     label_colours,
+    marked_planes,
     object_borders,
     planes,
-    target_pictures,
+    three_planes,
     three_views,
 )
 
@@ -54,21 +57,23 @@ def test_planes_leave_no_empty_frame():
     assert all(not axis.axison for axis in figure.axes)
 
 
-@pytest.mark.parametrize("n_axes", [2, 3])
-def test_every_target_is_drawn(n_axes):
-    rng = np.random.default_rng(0)
-    image, labels = rng.random((24, 24)), np.tile([1, 2], (24, 12))
-    vectors = rng.normal(size=(n_axes, n_axes, 24, 24))
-    targets = {
-        "weight": rng.uniform(1, 100, (24, 24)),
-        "direction": rng.normal(size=(n_axes, 24, 24)),
-        "tensor": np.einsum("ikyx,jkyx->ijyx", vectors, vectors).reshape(n_axes**2, 24, 24),
-    }
-    figure = target_pictures(image, labels, targets, (8.0, 8.0), "skeleton")
-    titles = {axis.get_title(loc="center") for axis in figure.axes} - {""}
-    assert len(titles) == 6 and any("skeleton" in title for title in titles)
-    coherence = figure.axes[5].images[0].get_array()
-    assert coherence.min() >= 0 and coherence.max() <= 1
+def test_three_planes_are_whole_and_apart():
+    volume = np.random.default_rng(0).random((10, 6, 8))
+    figure = three_planes(volume, np.ones(volume.shape, int))
+    assert [axis.get_title(loc="center") for axis in figure.axes] == [f"plane z = {z}" for z in (2, 4, 7)]
+    assert np.array_equal(figure.axes[1].images[0].get_array(), volume[4])
+
+
+def test_marks_have_the_colours_of_the_legend_and_outside_is_blank():
+    image, marks = np.full((6, 6), 0.5), np.zeros((6, 6), int)
+    image[0], marks[2:4, 2:4], marks[4, 4], marks[5, 5] = np.nan, 1, 2, 3
+    figure = marked_planes([image], [marks], ["object"])
+    grey, coloured = (drawn.get_array() for drawn in figure.axes[0].images)
+    assert grey.mask[0].all() and not grey.mask[1:].any()  # drawn as nothing
+    for place, colour in zip([(2, 2), (4, 4), (5, 5)], MARK_COLOURS.values(), strict=True):
+        assert np.allclose(coloured[place], to_rgba(colour, 0.5))
+    assert coloured[1, 1, 3] == 0
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(MARK_COLOURS)
 
 
 def test_click_curves_show_every_arm_with_its_band():
@@ -80,8 +85,12 @@ def test_click_curves_show_every_arm_with_its_band():
     assert len(axis.collections) == 2
 
 
-def test_without_a_geometry_head_only_its_targets_are_missing():
-    image, labels = np.zeros((24, 24)), np.ones((24, 24), int)
-    figure = target_pictures(image, labels, {"weight": np.ones((24, 24))}, (8.0, 8.0))
-    titles = {axis.get_title(loc="center") for axis in figure.axes} - {""}
-    assert len(titles) == 3 and not any("geometry" in title for title in titles)
+def test_bands_where_they_are_asked_for_and_no_empty_space_below():
+    table = pd.DataFrame(
+        {"arm": arm, "clicks": k, "dice": 0.72 + 0.05 * k, "low": 0.65 if arm == "b" else 0.1, "high": 0.9}
+        for arm in "abc"
+        for k in range(3)
+    )
+    axis = click_curves(table, list("abc"), banded=["b"]).axes[0]
+    assert [line.get_label() for line in axis.lines] == list("abc")
+    assert len(axis.collections) == 1 and axis.get_ylim()[0] == pytest.approx(0.6)

@@ -1,11 +1,12 @@
-"""Patterns that make a good-looking figure of the em study worthless, as alarms beside its tables.
+"""Patterns that make a good-looking number of the em study worthless, as alarms beside its tables.
 
 They add to ``mtl.evaluation.protocol.alarms`` what only segmentations and clicks have. None is a test: an
-alarm says that a figure must not be read alone.
+alarm says that a number must not be read alone.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import pandas as pd
@@ -16,6 +17,18 @@ from mtl.evaluation.statistics import Estimate
 #: Recall of true pairs from which a segmentation never cuts, and precision below which it joins most.
 NEVER_CUT, MOSTLY_JOINED = 0.99, 0.5
 MOST_FAIL = 0.5
+#: Codes as a reader understands them, in tables and answers.
+WORDS = {
+    "mostly_merged": "mostly joins objects",
+    "worse_than_baseline": "worse than the intensity watershed",
+    "not_better_than_baseline": "not shown to be better than the intensity watershed",
+    "validation_apart": "test part unlike the validation part",
+    "undefined": "measures without a value",
+    "clicks_do_not_help": "clicks not shown to help",
+    "mostly_failed": "most objects never become good",
+    "few_objects": "few objects",
+    "few_blocks": "few blocks",
+}
 
 
 def segmentation_alarms(
@@ -30,11 +43,12 @@ def segmentation_alarms(
         validation_error: adapted Rand error on the part that chose the settings.
         minus_baseline: the adapted Rand error minus that of the best method without a network, paired.
 
-    Codes: mostly_merged, worse_than_baseline, validation_apart, undefined (of what tables show: not ``sq``).
+    Codes: mostly_merged, worse_than_baseline (its interval lies above 0) or not_better_than_baseline (it
+    includes 0), validation_apart, undefined (of what tables show: not ``sq``).
     """
     found = [
         _mostly_merged(scores),
-        _worse_than_baseline(minus_baseline),
+        _against_baseline(minus_baseline),
         _validation_apart(scores["adapted_rand"], validation_error),
         _undefined(scores),
     ]
@@ -61,14 +75,20 @@ def object_alarms(n: int, least: int = MIN_UNITS) -> list[Alarm]:
     """Alarm of a part with ``n`` objects that count, or were clicked. Code: few_objects."""
     if n >= least:
         return []
-    return [Alarm("few_objects", f"only {n} objects, fewer than {least}: figures per object are loose")]
+    return [Alarm("few_objects", f"only {n} objects, fewer than {least}: measures per object are rough")]
+
+
+def block_alarms(scores: Mapping[str, Estimate], least: int = MIN_UNITS) -> list[Alarm]:
+    """Alarm of scores of ``evaluate_instances`` whose intervals are over few blocks. Code: few_blocks."""
+    n = scores["adapted_rand"].n
+    if n >= least:
+        return []
+    return [Alarm("few_blocks", f"only {n} blocks, fewer than {least}: intervals are rough")]
 
 
 def alarm_table(found: Mapping[str, list[Alarm]]) -> pd.DataFrame:
-    """One row per alarm: what rang (the key), code, message; empty where all is well."""
-    rows = [
-        (name, alarm.code.replace("_", " "), alarm.message) for name, rung in found.items() for alarm in rung
-    ]
+    """One row per alarm: what rang (the key), the alarm in ``WORDS``, why; empty where all is well."""
+    rows = [(name, WORDS[alarm.code], alarm.message) for name, rung in found.items() for alarm in rung]
     return pd.DataFrame(rows, columns=["what", "alarm", "why"])
 
 
@@ -83,15 +103,19 @@ def _mostly_merged(scores: Mapping[str, Estimate]) -> Alarm | None:
     )
 
 
-def _worse_than_baseline(difference: Estimate | None) -> Alarm | None:
-    if difference is None or difference.value is None or difference.value <= 0:
+def _against_baseline(difference: Estimate | None) -> Alarm | None:
+    if difference is None or difference.value is None or _ends(difference)[1] < 0:
         return None
-    beyond = difference.low is not None and difference.low > 0
-    how = "beyond its interval" if beyond else "within its interval"
-    return Alarm(
-        "worse_than_baseline",
-        f"the adapted Rand error is {difference.value:.3f} above that of the watershed on the image, {how}",
-    )
+    said = f"adapted Rand error minus that of the intensity watershed: {difference.value:+.3f}"
+    if _ends(difference)[0] > 0:
+        return Alarm("worse_than_baseline", f"{said}, and the interval lies above zero")
+    return Alarm("not_better_than_baseline", f"{said}, and the interval includes zero")
+
+
+def _ends(estimate: Estimate) -> tuple[float, float]:
+    """The interval; without one, anything is possible."""
+    low, high = estimate.low, estimate.high
+    return (-math.inf, math.inf) if low is None or high is None else (low, high)
 
 
 def _validation_apart(test: Estimate, validation: float | None) -> Alarm | None:
@@ -101,7 +125,7 @@ def _validation_apart(test: Estimate, validation: float | None) -> Alarm | None:
     return Alarm(
         "validation_apart",
         f"{side} on the test part ({test.value:.3f}) than where its settings were chosen ({validation:.3f}), "
-        "beyond the interval: one of the two parts is not like the other",
+        "beyond the interval: the parts differ, or the settings fit the validation part by chance",
     )
 
 

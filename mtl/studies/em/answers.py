@@ -1,4 +1,4 @@
-"""The answers of the notebooks, worded as their figures allow: templates for ``claim``, no figure in them."""
+"""The answers of the notebooks, worded as their numbers allow: templates for ``claim``, no number in them."""
 
 from __future__ import annotations
 
@@ -23,6 +23,31 @@ COST = {
     "inconclusive": "inconclusive",
     "no verdict": "no verdict",
 }
+
+
+def data_answer(section: Mapping[str, Any]) -> str:
+    """Of notebook 01, from its section ``data_and_targets``."""
+    told = section["told"]
+    sentences = [
+        "Without a network, an **intensity watershed** tuned on the validation part reaches an adapted Rand "
+        "error (lower is better) of {data_and_targets.watershed.adapted_rand} on the test part.",
+        "Its split is {data_and_targets.watershed.voi_split} bits and its merge "
+        "{data_and_targets.watershed.voi_merge} bits; intervals are over "
+        "{data_and_targets.watershed.adapted_rand.n} {data_and_targets.blocks:text}.",
+        "The volume holds {data_and_targets.objects} objects, {data_and_targets.objects_that_count} of them "
+        "large enough to count; {data_and_targets.unknown:.0%} of its voxels are unknown.",
+        "The network is told {data_and_targets.told.labelled} of the {data_and_targets.told.objects} objects "
+        "of the training part" + _untold(told) + ".",
+    ]
+    return " ".join(sentences)
+
+
+def _untold(told: Mapping[str, Any]) -> str:
+    if told["labelled"] == told["objects"]:
+        return ""
+    if told["asked"] < 1:
+        return "; a chance of {data_and_targets.told.asked} per object was asked for"
+    return ": what is missing is so thin that the line drawn between touching objects covers it"
 
 
 def training_answer(section: Mapping[str, Any]) -> str:
@@ -54,21 +79,24 @@ def training_headline(section: Mapping[str, Any]) -> str:
 
 
 def evaluation_answer(section: Mapping[str, Any]) -> str:
-    """Of notebook 03, from its section ``evaluation``."""
+    """Of notebook 03, from its section ``decoding_and_evaluation``."""
+    of = "decoding_and_evaluation"
     sentences = [
-        "The network that did best on validation ({evaluation.network.name:text}, decoded by "
-        "{evaluation.network.decoding:text}) has an adapted Rand error of "
-        "{evaluation.network.scores.adapted_rand} on the test part; the watershed on the image has "
-        "{evaluation.baseline.adapted_rand}.",
-        "Paired by block, the difference is {evaluation.minus_baseline}: *{evaluation.reading:text}*.",
+        "Against the intensity watershed, the network that did best on validation "
+        f"({{{of}.network.name:text}}; decoding: {{{of}.network.decoding:text}}) changes the adapted Rand "
+        f"error (lower is better) on the test part by {{{of}.minus_baseline}}: *{{{of}.reading:text}}*.",
+        f"The network has {{{of}.network.scores.adapted_rand}}, the intensity watershed "
+        f"{{{of}.baseline.adapted_rand}}; intervals are over {{{of}.minus_baseline.n}} {{{of}.blocks:text}}.",
     ]
     if section["proofread_cost"]:
         sentences.append(
             "Training to listen to clicks as well changes the first arm's error by "
-            f"{{evaluation.proofread_cost.difference}}: *{COST[section['proofread_cost']['verdict']]}* "
+            f"{{{of}.proofread_cost.difference}}: *{COST[section['proofread_cost']['verdict']]}* "
             "(these two networks)."
         )
-    return " ".join([*sentences, "Alarms of this network: {evaluation.alarms_of_network:text}."])
+    return " ".join(
+        [*sentences, f"Alarms of this network and of the test part: {{{of}.alarms_of_network:text}}."]
+    )
 
 
 def error_reading(low: float | None, high: float | None) -> str:
@@ -81,28 +109,29 @@ def error_reading(low: float | None, high: float | None) -> str:
 
 
 def clicks_answer(section: Mapping[str, Any]) -> str:
-    """Of notebook 04, from its section ``clicks``: arms are told apart by p-values after Holm."""
-    often = "{clicks.clicks} click" + ("s" if section["clicks"] != 1 else "")
+    """Of notebook 04, from its section ``click_curves``: arms are told apart by p-values after Holm."""
+    of = "click_curves"
+    often = f"{{{of}.clicks}} click" + ("s" if section["clicks"] != 1 else "")
     sentences = [
-        f"After {often} the arm {{clicks.best.arm:text}} stands at a Dice of {{clicks.best.dice}}; without a "
-        "click it was {clicks.zero}, a gain of {clicks.best.gain} per object."
+        f"After {often} the arm {{{of}.best.arm:text}} stands at a Dice of {{{of}.best.dice}}; without a "
+        f"click it was {{{of}.zero}}, a change of {{{of}.best.gain}} per object ({{{of}.zero.n}} objects)."
     ]
     if not section["practised"]:
         sentences.append(
             "No arm was trained in the proofread mode: what it answers to clicks was never practised."
         )
     rows = [
-        _compared(number, row["verdict"])
+        _compared(f"{of}.comparisons.{number}", row["verdict"])
         for number, row in enumerate(section["comparisons"])
         if row["figure"] == f"dice@{section['clicks']}"
     ]
     if rows:
         sentences.append(
-            "Paired by object, with p-values corrected for all {clicks.family} comparisons (Holm): "
+            f"Paired by object, with p-values corrected for all {{{of}.family}} comparisons (Holm): "
             f"{'; '.join(rows)}. These readings are about the networks trained here, and the arm named first "
             "was picked on these very objects."
         )
-    return " ".join([*sentences, "Alarms: {clicks.alarms:text}."])
+    return " ".join([*sentences, f"Alarms: {{{of}.alarms:text}}."])
 
 
 def sides_of_zero(differences: Mapping[str, tuple[float | None, float | None]]) -> dict[str, list[str]]:
@@ -228,9 +257,9 @@ def _both_modes(section: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _compared(number: int, verdict: str) -> str:
-    first, second = (f"{{clicks.comparisons.{number}.{key}:text}}" for key in ("first", "second"))
-    p = f"p {{clicks.comparisons.{number}.p_holm:p}}"
+def _compared(row: str, verdict: str) -> str:
+    first, second = (f"{{{row}.{key}:text}}" for key in ("first", "second"))
+    p = f"p {{{row}.p_holm:p}}"
     if verdict in ("better", "worse"):
         return f"{second} is {verdict} than {first} ({p})"
     if verdict == "no verdict":

@@ -24,6 +24,7 @@ from mtl.evaluation.em.simulated_user import SimulatedUser
 from mtl.evaluation.segmentation import dice
 from mtl.inference.em.click_session import ClickSession
 from mtl.studies.em.segmentation import EMBEDDING, Segmentation, read_segmentation
+from mtl.studies.em.segmentation_scores import cut_square, square_around, worst_plane
 from mtl.studies.em.study import EMStudy
 
 Window = tuple[slice, ...]
@@ -138,7 +139,7 @@ def _grown(labels: np.ndarray, width: int) -> np.ndarray:
 
 @dataclass
 class Replay:
-    """Planes ``(H, W)`` in [0, 1], their labels (see ``right_and_wrong``), titles and clicks, click by click.
+    """Squares ``(H, W)`` in [0, 1] (NaN outside), their labels (see ``right_and_wrong``), titles and clicks.
 
     The clicks so far: (y, x, whether positive, whether on this plane).
     """
@@ -150,7 +151,10 @@ class Replay:
 
 
 def replayed(study: EMStudy, arm: str, ids: Sequence[int], automatic: Segmentation, n_clicks: int) -> Replay:
-    """Objects clicked once more: the mask before any click and after each of ``n_clicks``."""
+    """Objects clicked once more: the mask before any click and after each of ``n_clicks``.
+
+    Of each object the plane with most wrong voxels over all these masks, cut to object, masks and clicks.
+    """
     shown = Replay()
     for scene in _scenes(study, arm, ids, automatic):
         truth, known = scene.labels == scene.number, scene.labels != UNKNOWN
@@ -161,17 +165,33 @@ def replayed(study: EMStudy, arm: str, ids: Sequence[int], automatic: Segmentati
                 scene.answer(np.array([c.point for c in clicks]), np.array([c.positive for c in clicks]))
             )
         masks += [masks[-1]] * (n_clicks + 1 - len(masks))
-        plane = int(truth.sum(axis=(1, 2)).argmax()) if truth.ndim == 3 else ...
-        made = [
-            (*map(float, c.point[-2:]), bool(c.positive), truth.ndim == 2 or c.point[0] == plane)
-            for c in clicks
-        ]
-        for k, mask in enumerate(masks):
-            shown.images.append(scene.image[plane])
-            shown.labels.append(right_and_wrong(mask & known, truth)[plane])
-            shown.clicks.append(made[:k])
-            shown.titles.append(f"object {scene.number}, {k} clicks: {dice(mask[known], truth[known]):.2f}")
+        _show(shown, scene, masks, [(*(0,) * (3 - truth.ndim), *c.point, bool(c.positive)) for c in clicks])
     return shown
+
+
+def _show(
+    shown: Replay, scene: _Scene, masks: Sequence[np.ndarray], clicks: Sequence[tuple[int, int, int, bool]]
+) -> None:
+    """Add an object's masks (``masks[k]`` after k clicks) to what is shown; clicks: z, y, x, positive."""
+    known, truth = scene.labels != UNKNOWN, scene.labels == scene.number
+    scores = [dice(mask[known], truth[known]) for mask in masks]
+    image, truth, *masks = (
+        field.reshape(-1, *field.shape[-2:]) for field in (scene.image, truth, *(m & known for m in masks))
+    )
+    plane = worst_plane(truth, masks)
+    wanted = np.any([truth, *masks], axis=0)[plane]
+    for _, y, x, _ in clicks:
+        wanted[y, x] = True
+    square = square_around(truth[plane], wanted, most=max(wanted.shape) + 12)
+    made = [
+        (float(y - square[0]), float(x - square[1]), positive, z == plane) for z, y, x, positive in clicks
+    ]
+    for k, mask in enumerate(masks):
+        often = f"{k or 'no'} click" + "s" * (k > 1)
+        shown.images.append(cut_square(image[plane], square, np.nan))
+        shown.labels.append(cut_square(right_and_wrong(mask[plane], truth[plane]), square, 0))
+        shown.clicks.append(made[:k])
+        shown.titles.append(f"object {scene.number}, {often}: {scores[k]:.2f}")
 
 
 def right_and_wrong(mask: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ from mtl.training.forecast import (
     steps_of,
 )
 
-NOT_COUNTED = "the watershed on the image alone, click curves, intervals, figures"
+NOT_COUNTED = "the intensity watershed, click curves, intervals, figures"
 #: Places of objects in the made embedding: networks give distant objects the same one.
 COLOURS = 32
 #: Points of a method's grid that are timed; they stand for the rest.

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from mtl.evaluation.statistics import Estimate
+from mtl.studies.em.segmentation import INTENSITY
 from mtl.studies.em.study import EMStudy
 
-NO_NETWORK = "watershed on the image"
 #: Figures of the click curves that are published.
 _CLICKS = {
     "dice@0": "Dice, no click",
@@ -21,12 +21,12 @@ _CLICKS = {
 def published_segmentations(
     study: EMStudy, baseline: Estimate, networks: Mapping[str, Estimate]
 ) -> dict[str, Any]:
-    """Adapted Rand errors of the watershed on the image and of every network's instances, for ``publish``.
+    """Adapted Rand errors of the intensity watershed and of every network's instances, for ``publish``.
 
     Args:
         networks: variant to the error of the decoding that validation chose for it.
     """
-    errors = {NO_NETWORK: baseline} | {name.replace("_", " "): error for name, error in networks.items()}
+    errors = {INTENSITY: baseline} | {name.replace("_", " "): error for name, error in networks.items()}
     label = "adapted Rand error"
     return _section(study, [_row(study, name, label, estimate) for name, estimate in errors.items()])
 

@@ -50,12 +50,6 @@ class Segmentation:
     settings: dict[str, Any]
     validation_error: float
 
-    @property
-    def described(self) -> str:
-        """The settings as a reader wants them: ``sigma 8, seed distance 64``."""
-        shown = {name: "none" if value is None else f"{value:g}" for name, value in self.settings.items()}
-        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
-
 
 def segment_with_network(study: EMStudy, variant: str) -> dict[str, Segmentation]:
     """Test instances by every method that reads the variant's network; written to the run directory.

@@ -1,15 +1,18 @@
-"""Scores of segmentations of the test part, and the planes that show them."""
+"""Scores of segmentations of the test part, how their settings read, and the planes that show them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from mtl.evaluation.em import compare_segmentations, evaluate_instances
+from mtl.evaluation.em.tuning import Grid, grid_points
 from mtl.evaluation.statistics import Estimate
+from mtl.inference.em.watershed import watershed_grid
+from mtl.studies.em.segmentation import DIRECTION, EMBEDDING, INTENSITY, network_methods
 from mtl.studies.em.study import EMStudy
 
 #: Metrics in tables, and what they are called there.
@@ -20,6 +23,44 @@ SHOWN = {
     "ap50": "AP50",
     "pq": "PQ",
 }
+
+
+#: Lengths of the tissue among the settings of decodings; the others have no unit.
+IN_NM = {"sigma", "seed_distance", "reach"}
+EDGE = " (edge)"
+
+
+def decoding_name(method: str) -> str:
+    """A method as readers see it: an arm, a head and a loss are called embedding as well."""
+    return f"by {method}" if method in (EMBEDDING, DIRECTION) else method
+
+
+def chosen_settings(study: EMStudy, variant: str, method: str, settings: Mapping[str, Any]) -> str:
+    """The settings as a reader wants them: ``sigma 8 nm, seed distance 64 nm (edge)``.
+
+    ``(edge)`` stands behind the lowest or highest value of a grid of three or more: a better one may lie
+    beyond it. Zero and none, which switch something off, are no such edge.
+    """
+    spacing = study.volume.spacing
+    if method == INTENSITY:
+        return described(settings, watershed_grid(spacing))
+    return described(settings, network_methods(study.variant_parameters(variant), spacing)[method][1])
+
+
+def described(settings: Mapping[str, Any], grid: Grid) -> str:
+    """See `chosen_settings`."""
+    points, said = grid_points(grid), []
+    for name, value in settings.items():
+        tried = {point[name] for point in points if point.get(name) is not None}
+        edge = EDGE if value and len(tried) > 2 and value in (min(tried), max(tried)) else ""
+        shown = "none" if value is None else f"{value:g}" + " nm" * (name in IN_NM)
+        said.append(f"{name.replace('_', ' ')} {shown}{edge}")
+    return ", ".join(said)
+
+
+def block_kind(study: EMStudy) -> str:
+    """What the intervals of scores are over, in words."""
+    return "blocks (columns through all planes)" if study.volume.planar else "blocks (3-D boxes)"
 
 
 def scores_of(study: EMStudy, labels: np.ndarray) -> dict[str, Estimate]:
@@ -60,6 +101,48 @@ def object_planes(
             labels.append(found[number])
             titles.append(f"{name}, plane {study.split.test[0] + number}")
     return (images, labels), titles
+
+
+def worst_plane(truth: np.ndarray, masks: Sequence[np.ndarray]) -> int:
+    """The plane of an object with most wrong voxels over all masks; bool ``(Z, H, W)`` each.
+
+    Only planes that hold the object are asked; of equals the one with most of it.
+    """
+    wrong = sum((mask ^ truth).sum(axis=(1, 2)) for mask in masks)
+    held = truth.sum(axis=(1, 2))
+    return int(np.lexsort((held, np.where(held > 0, wrong, -1)))[-1])
+
+
+def square_around(
+    seen: np.ndarray, wanted: np.ndarray, margin: int = 6, most: int = 128
+) -> tuple[int, int, int]:
+    """First row, first column and side of a square that holds ``wanted`` ``(H, W)`` bool and a margin.
+
+    Where that would be more than ``most`` pixels the square lies around ``seen`` (part of ``wanted``), which
+    it holds in any case. Row and column may be negative, and the square may leave the plane.
+    """
+
+    def around(part: np.ndarray) -> tuple[np.ndarray, int]:
+        inside = np.argwhere(part)
+        first, last = inside.min(0), inside.max(0)
+        return (first + last) / 2, int((last - first).max()) + 1 + 2 * margin
+
+    middle, side = around(wanted)
+    if side > most:
+        middle, least = around(seen)
+        side = max(least, most)
+    row, column = np.round(middle - (side - 1) / 2).astype(int).tolist()
+    return row, column, side
+
+
+def cut_square(plane: np.ndarray, square: tuple[int, int, int], outside: float) -> np.ndarray:
+    """A square (see `square_around`) of a plane ``(H, W)``; ``outside`` of the plane."""
+    row, column, side = square
+    cut = np.full((side, side), outside, plane.dtype if outside == 0 else float)
+    top, left = max(row, 0), max(column, 0)
+    part = plane[top : max(row + side, 0), left : max(column + side, 0)]
+    cut[top - row : top - row + part.shape[0], left - column : left - column + part.shape[1]] = part
+    return cut
 
 
 def _settings(study: EMStudy) -> dict[str, Any]:

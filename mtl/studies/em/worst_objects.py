@@ -8,14 +8,15 @@ import numpy as np
 
 from mtl.datasets.em import UNKNOWN
 from mtl.evaluation.em.contingency import contingency
-from mtl.studies.em.clicks import right_and_wrong, window_around
+from mtl.studies.em.clicks import right_and_wrong
 from mtl.studies.em.segmentation import Segmentation
+from mtl.studies.em.segmentation_scores import cut_square, square_around, worst_plane
 from mtl.studies.em.study import EMStudy
 
 
 @dataclass
 class Failures:
-    """Planes ``(H, W)`` in [0, 1], their labels (see ``right_and_wrong``) and titles."""
+    """Squares ``(H, W)`` in [0, 1] (NaN outside), their labels (see ``right_and_wrong``) and titles."""
 
     images: list[np.ndarray] = field(default_factory=list)
     labels: list[np.ndarray] = field(default_factory=list)
@@ -34,6 +35,7 @@ class Match:
 def worst_objects(study: EMStudy, found: Segmentation, n: int = 4) -> Failures:
     """The ``n`` true objects whose best-overlapping instance, cut to the foreground, has the lowest Dice.
 
+    Of each the plane with most wrong voxels, cut to object and instance (at most twice ``click_side``).
     Empty where the test part has no object that is large enough.
     """
     truth = study.test_labels
@@ -41,11 +43,13 @@ def worst_objects(study: EMStudy, found: Segmentation, n: int = 4) -> Failures:
     worst = Failures()
     for match in sorted(best_matches(instances, truth, study.parameters.min_object_voxels))[:n]:
         mask = truth == match.number
-        box = window_around(mask, study)
-        plane = int(mask[box].sum(axis=(1, 2)).argmax())
-        overlapping = (instances[box][plane] == match.instance) & (match.instance > 0)
-        worst.images.append(study.parts["test"].read(box)[0][plane])
-        worst.labels.append(right_and_wrong(overlapping, mask[box][plane]))
+        overlapping = (instances == match.instance) & (match.instance > 0)
+        number = worst_plane(mask, [overlapping])
+        here, found_here = mask[number], overlapping[number]
+        square = square_around(here, here | found_here, most=2 * study.parameters.click_side)
+        box = (slice(number, number + 1), *(slice(0, side) for side in here.shape))
+        worst.images.append(cut_square(study.parts["test"].read(box)[0][0], square, np.nan))
+        worst.labels.append(cut_square(right_and_wrong(found_here, here), square, 0))
         worst.titles.append(f"object {match.number}, Dice {match.dice:.2f}")
     return worst
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from mtl.evaluation.em import evaluate_instances
-from mtl.evaluation.em.alarms import alarm_table, click_alarms, object_alarms, segmentation_alarms
+from mtl.evaluation.em import alarms, evaluate_instances
+from mtl.evaluation.em.alarms import (
+    WORDS,
+    alarm_table,
+    block_alarms,
+    click_alarms,
+    object_alarms,
+    segmentation_alarms,
+)
 from mtl.evaluation.protocol import Alarm
 from mtl.evaluation.statistics import Estimate
 
@@ -39,18 +49,18 @@ def test_everything_mostly_merged(truth):
 
 
 @pytest.mark.parametrize(
-    ("difference", "said"),
+    ("difference", "code", "said"),
     [
-        (estimate(0.1, 0.05, 0.2), "beyond its interval"),
-        (estimate(0.1, -0.05, 0.2), "within its interval"),
-        (estimate(-0.01, -0.1, 0.2), None),
+        (estimate(0.1, 0.05, 0.2), "worse_than_baseline", "the interval lies above zero"),
+        (estimate(0.1, -0.05, 0.2), "not_better_than_baseline", "the interval includes zero"),
+        (estimate(-0.01, -0.1, 0.2), "not_better_than_baseline", "the interval includes zero"),
+        (estimate(-0.1, -0.2, -0.05), None, ""),
     ],
 )
-def test_worse_than_the_watershed(truth, difference, said):
+def test_not_better_than_the_watershed(truth, difference, code, said):
     found = segmentation_alarms(evaluate_instances(truth, truth, n_resamples=100), None, difference)
-    assert (said is None and not found) or (
-        found[0].code == "worse_than_baseline" and said in found[0].message
-    )
+    assert codes(found) == ({code} if code else set())
+    assert all(said in alarm.message for alarm in found)
 
 
 @pytest.mark.parametrize(("validation", "side"), [(0.1, "worse"), (0.5, "better"), (0.3, None)])
@@ -62,6 +72,13 @@ def test_a_validation_part_unlike_the_test_part(truth, validation, side):
 
 def test_few_objects():
     assert codes(object_alarms(29)) == {"few_objects"} and object_alarms(30) == []
+
+
+def test_few_blocks(truth):
+    few = evaluate_instances(truth, truth, parts=(3, 3, 3), n_resamples=100)
+    (alarm,) = block_alarms(few)
+    assert alarm.code == "few_blocks" and "only 27 blocks" in alarm.message
+    assert block_alarms(evaluate_instances(truth, truth, parts=(4, 4, 4), n_resamples=100)) == []
 
 
 def test_what_has_no_value_is_named(truth):
@@ -87,3 +104,9 @@ def test_the_table_says_what_rang():
     rows = alarm_table({"late": [Alarm("few_objects", "only 3")], "input": []})
     assert rows.values.tolist() == [["late", "few objects", "only 3"]]
     assert alarm_table({"late": []}).empty
+
+
+def test_every_code_has_words_for_readers():
+    source = Path(alarms.__file__).read_text(encoding="utf-8")
+    raised = set(re.findall(r'Alarm\(\s*"(\w+)"', source))
+    assert raised == set(WORDS) and not any("_" in words for words in WORDS.values())

@@ -1,4 +1,4 @@
-"""Answers worded as their figures allow: every branch is a template that its section can fill."""
+"""Answers worded as their numbers allow: every branch is a template that its section can fill."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from mtl.studies.em.answers import (
     ablations_answer,
     ablations_headline,
     clicks_answer,
+    data_answer,
     error_reading,
     evaluation_answer,
     sides_of_zero,
@@ -31,6 +32,23 @@ def counts(**changes) -> dict:
     return {
         "pairs": 12, "conflict": 2, "agree": 1, "unclear": 9, "no_verdict": 0, "why": "", "batches": "4",
     } | changes  # fmt: skip
+
+
+def data(**told) -> str:
+    told = {"asked": 1.0, "labelled": 43, "objects": 43} | told
+    section = {
+        "watershed": dict.fromkeys(("adapted_rand", "voi_split", "voi_merge"), ESTIMATE), "blocks": "boxes",
+        "objects": 60, "objects_that_count": 50, "unknown": 0.25, "told": told,
+    }  # fmt: skip
+    return said("data_and_targets", data_answer(section), section)
+
+
+def test_what_the_network_is_told_has_its_reason():
+    assert data().endswith("The network is told 43 of the 43 objects of the training part.")
+    assert "intervals are over 27 boxes" in data() and "(lower is better) of 0.30" in data()
+    assert "42 of the 43 objects of the training part: what is missing is so thin" in data(labelled=42)
+    text = data(labelled=20, asked=0.5)
+    assert "a chance of 0.50 per object was asked for" in text and "thin" not in text
 
 
 def training(**changes) -> str:
@@ -98,7 +116,7 @@ def clicks(rows: list[dict], **changes) -> str:
         "clicks": 3, "best": {"arm": "late", "dice": ESTIMATE, "gain": ESTIMATE}, "zero": ESTIMATE,
         "practised": True, "comparisons": rows, "family": len(rows), "alarms": "none",
     } | changes  # fmt: skip
-    return said("clicks", clicks_answer(section), section)
+    return said("click_curves", clicks_answer(section), section)
 
 
 def test_arms_are_told_apart_in_the_words_of_their_verdict():
@@ -114,6 +132,10 @@ def test_arms_are_told_apart_in_the_words_of_their_verdict():
     assert "embedding is worse than late (p 0.020)" in text
     assert "no difference between multiscale and late is shown (p 0.020)" in text
     assert "no verdict on target_head against late" in text
+
+
+def test_a_loss_is_not_called_a_gain():
+    assert "a change of 0.30" in clicks([]) and "gain" not in clicks([]) and "(27 objects)" in clicks([])
 
 
 def test_one_arm_or_no_practice():
@@ -138,13 +160,17 @@ def test_the_interval_of_a_difference_of_errors_is_read(low, high, reading):
 @pytest.mark.parametrize("cost", [None, {"difference": ESTIMATE, "verdict": "non-inferior"}])
 def test_the_cost_of_clicks_is_told_where_it_was_asked(cost):
     section = {
-        "network": {"name": "late", "decoding": "embedding", "scores": {"adapted_rand": ESTIMATE}},
+        "network": {"name": "late", "decoding": "by embedding", "scores": {"adapted_rand": ESTIMATE}},
         "baseline": {"adapted_rand": ESTIMATE}, "minus_baseline": ESTIMATE, "reading": "the network is worse",
-        "proofread_cost": cost, "alarms_of_network": "few objects",
+        "proofread_cost": cost, "alarms_of_network": "few objects", "blocks": "columns through all planes",
     }  # fmt: skip
-    text = said("evaluation", evaluation_answer(section), section)
+    text = said("decoding_and_evaluation", evaluation_answer(section), section)
     assert ("a loss as large as the margin is excluded" in text) == bool(cost)
-    assert "the network is worse." in text and "Alarms of this network: few objects." in text
+    first, second = text.split(". ")[:2]  # the gallery's card shows the first
+    assert "test part by 0.30" in first and first.endswith("the network is worse")
+    assert "decoding: by embedding" in first
+    assert second.endswith("intervals are over 27 columns through all planes")
+    assert "Alarms of this network and of the test part: few objects." in text
 
 
 def ablations(intervals: dict[str, tuple], labels: dict | None = None, skipped: str = "") -> str:

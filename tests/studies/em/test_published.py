@@ -35,4 +35,4 @@ def test_both_sections_make_one_table(study, tmp_path):
     table = results_table_text(tmp_path / "published")
     assert "| | cube: adapted Rand error (n = 27 blocks) | cube: Dice, no click (n = 30 objects) |" in table
     assert "| late | 0.20 [0.10, 0.30] | 0.80 [0.70, 0.90] | 0.80 [0.70, 0.90] |" in table
-    assert "| watershed on the image | 0.20 [0.10, 0.30] | – | – |" in table and "NoC" not in table
+    assert "| intensity watershed | 0.20 [0.10, 0.30] | – | – |" in table and "NoC" not in table

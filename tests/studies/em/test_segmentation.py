@@ -17,7 +17,7 @@ from mtl.studies.em.segmentation import (
     segment_image,
     segment_with_network,
 )
-from mtl.studies.em.segmentation_scores import difference_of, object_planes, scores_of
+from mtl.studies.em.segmentation_scores import chosen_settings, difference_of, object_planes, scores_of
 from mtl.studies.em.study import EMStudy
 from mtl.studies.em.worst_objects import worst_objects
 
@@ -30,9 +30,14 @@ def segmented(trained_study):
 
 def test_every_method_labels_the_whole_test_part(trained_study, segmented):
     assert set(segmented) == {"embedding", "boundary watershed", "direction", INTENSITY}
-    for made in segmented.values():
+    for name, made in segmented.items():
         assert made.labels.shape == trained_study.test_labels.shape and made.labels.dtype == np.int32
-        assert 0 <= made.validation_error <= 1 and made.described
+        assert 0 <= made.validation_error <= 1
+        assert (
+            " nm" in (said := chosen_settings(trained_study, "late", name, made.settings))
+            or name == "embedding"
+        )
+        assert len(said.split(", ")) == len(made.settings)
 
 
 def test_planes_share_ids_unless_each_is_a_sample(trained_study, segmented):
@@ -105,13 +110,20 @@ def test_click_tables_hold_the_chosen_objects(trained_study, segmented):
     assert made[:2] == [0, 1] and made[1] <= made[2] <= 2
     height, width = shown.images[1].shape
     assert all(0 <= y < height and 0 <= x < width for y, x, _, _ in shown.clicks[2])
-    assert f"{table['dice_2'].iloc[0]:.2f}" in shown.titles[-1]
+    assert f"2 clicks: {table['dice_2'].iloc[0]:.2f}" in shown.titles[-1]
+    assert "no click:" in shown.titles[0] and "1 click:" in shown.titles[1]
+    truth = [np.isin(marks, (1, 2)).sum() for marks in shown.labels]
+    assert truth[0] > 0 and len(set(truth)) == 1  # all of the object's plane is in the square
+    assert {picture.shape for picture in (*shown.images, *shown.labels)} == {(height, width)}
 
 
 def test_failures_come_worst_first(trained_study, segmented):
     worst = worst_objects(trained_study, segmented[INTENSITY], n=3)
     scores = [float(title.rsplit(" ", 1)[1]) for title in worst.titles]
     assert scores == sorted(scores) and len(worst.images) == len(worst.labels) == len(scores)
+    for image, marks in zip(worst.images, worst.labels, strict=True):
+        assert image.shape == marks.shape and not marks[np.isnan(image)].any()
+        assert np.isin(marks, (1, 2)).any() and np.isin(marks, (2, 3)).any()
 
 
 def test_planes_and_marks(trained_study, segmented):
