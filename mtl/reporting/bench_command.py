@@ -62,22 +62,24 @@ def chosen_ids(text: str, known: Collection[str]) -> list[str]:
 def bench_study(
     study: str, ids: Sequence[str], checkpoint: str, rounds: int, file: Path | None
 ) -> dict[str, Any]:
-    """Measure, write the record to ``file`` if there is one, and return it."""
+    """Measure, and return the record; ``file``, if there is one, holds the rows so far at any time."""
     from mtl.studies.provenance import git_commit, hardware
     from mtl.timing import machine_limits
 
     say = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
     benchmarks = importlib.import_module(f"mtl.studies.{study}.benchmarks")
-    record = {
+    record: dict[str, Any] = {
         "study": study,
         "hardware": hardware(),
         "limits": machine_limits(),
         "git_commit": git_commit(),
         "rounds": rounds,
-        "rows": benchmarks.rows(ids, checkpoint, rounds, KEEP_MEMORY, say),
+        "rows": [],
     }
-    if file is not None:
-        write_json(file, record)
+    for row in benchmarks.rows(ids, checkpoint, rounds, KEEP_MEMORY, say):
+        record["rows"].append(row)
+        if file is not None:
+            write_json(file, record)
     return record
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from mtl.reporting.bench_command import table_text
+import json
+
+import pytest
+
+from mtl.reporting.bench_command import bench_study, table_text
 
 ROW = {
     "id": "B3", "workload": "step", "peer": "two networks", "peer_s": 4.0, "ours_s": 2.0, "peer_gflop": 600.0,
@@ -28,3 +32,15 @@ def test_a_row_that_failed_its_gate_has_no_number():
 def test_a_row_of_how_a_cost_grows_has_its_figure_and_no_ratio():
     text = table_text({"rows": [ROW | NO_TIMES | {"difference": "exponent 0.05"}], "limits": LIMITS})
     assert "    exponent 0.05" in text and "no number" not in text
+
+
+def test_what_was_measured_is_not_lost_with_what_comes_later(tmp_path, monkeypatch):
+    def rows(*_):
+        yield ROW
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mtl.studies.em.benchmarks.rows", rows)
+    monkeypatch.setattr("mtl.timing.machine_limits", lambda: LIMITS)
+    with pytest.raises(KeyboardInterrupt):
+        bench_study("em", ["E1"], "", 7, tmp_path / "rows.json")
+    assert json.loads((tmp_path / "rows.json").read_text())["rows"] == [ROW]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ def rows(
     allocator: Mapping[str, str],
     say: Callable[[str], None],
     size: int = 256,
-) -> list[dict[str, Any]]:
-    """Measured rows (see ``mtl.timing``) of the benchmarks in ``ids``.
+) -> Iterator[dict[str, Any]]:
+    """Measured rows (see ``mtl.timing``) of the benchmarks in ``ids``, as they are measured.
 
     Args:
         checkpoint: model folder whose weights B1 and B2 use; empty: f=32, depth 3, trained for a minute on
@@ -37,10 +37,8 @@ def rows(
         cases += [case for case in inference_cases(model, images[:1], images) if case.id in ids]
     if "B3" in ids:
         cases += training_cases(size=size)
-    found = (
-        measure(cases, rounds, on_round=lambda done, total: say(f"round {done} of {total}")) if cases else []
-    )
+    if cases:
+        yield from measure(cases, rounds, on_round=lambda done, total: say(f"round {done} of {total}"))
     if "R1" in ids:
         say("R1: nine processes, one after the other ...")
-        found.append(allocator_row(allocator))
-    return found
+        yield allocator_row(allocator)

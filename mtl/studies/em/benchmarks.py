@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from mtl.errors import ParameterError
@@ -22,8 +22,8 @@ def rows(
     rounds: int,
     allocator: Mapping[str, str],
     say: Callable[[str], None],
-) -> list[dict[str, Any]]:
-    """Measured rows (see ``mtl.timing``) of the benchmarks in ``ids``, and rows of how costs grow.
+) -> Iterator[dict[str, Any]]:
+    """Measured rows (see ``mtl.timing``) of ``ids``, and rows of how costs grow, as they are measured.
 
     Args:
         checkpoint: model folder of a trained 3-D network, on whose output E6 is measured too; or empty.
@@ -35,14 +35,12 @@ def rows(
     """
     if checkpoint and "E6" not in ids:
         raise ParameterError("--checkpoint: of em's benchmarks only E6 looks at a network; leave it out")
-    found: list[dict[str, Any]] = []
     for name in sorted(ids):
         say(f"{name} ...")
         cases = _cases(name, checkpoint)
-        found += measure(cases, rounds, on_round=lambda done, total: say(f"round {done} of {total}"))
+        yield from measure(cases, rounds, on_round=lambda done, total: say(f"round {done} of {total}"))
         say(f"{name}: how the cost grows ...")
-        found += _growth(name)
-    return found
+        yield from _growth(name)
 
 
 def _cases(name: str, checkpoint: str) -> list[Case]:
