@@ -165,16 +165,16 @@ class RuleAnswers:
     """The rule of :mod:`mtl.inference.em.clicks_to_mask` on what the heads say with the clicks."""
 
     def __init__(self, fields: KeptFields | RerunFields, threshold: float) -> None:
-        self._fields, self.model, self.threshold = fields, fields.model, threshold
+        self._fields, self.threshold = fields, threshold
         self.reruns_encoder = isinstance(fields, RerunFields)
 
     def mask(self, clicks: Sequence[Click], previous: np.ndarray) -> np.ndarray:
         """``(*sp)`` bool; ``previous`` does not matter."""
-        fields = self.fields(clicks)
+        fields, model = self.fields(clicks), self._fields.model
         points, labels = as_prompts(clicks, fields.foreground.dim())
         return clicks_to_mask(
             fields.instance, fields.foreground, points[0], labels[0],
-            self.model.delta_d, self.threshold, self.model.spacing,
+            model.delta_d, self.threshold, model.spacing,
         )  # fmt: skip
 
     def fields(self, clicks: Sequence[Click]) -> Fields:

@@ -110,12 +110,13 @@ class EMStudy:
     def fabric(self) -> Fabric:
         """Device, precision and ranks. Raises ``ParameterError`` for ``deterministic`` on a GPU."""
         p = self.parameters
-        if p.deterministic and (p.device == "cuda" or (p.device == "auto" and torch.cuda.is_available())):
+        fabric = make_fabric(p.device, p.precision, p.deterministic)
+        if p.deterministic and fabric.device.type == "cuda":
             raise ParameterError(
                 "deterministic: PyTorch has no deterministic gradient on a GPU for the upsampling of em's "
                 "networks; false is expected, or device=cpu"
             )
-        return make_fabric(p.device, p.precision, p.deterministic)
+        return fabric
 
     def training_order(self) -> list[str]:
         """All variants that the parameters ask for: click arms, then ablations of the first of them."""

@@ -178,3 +178,12 @@ def test_the_real_isbi_stack(data_root: Path) -> None:
     through, n_through = scipy_label(labels > 0)
     largest = np.bincount(through.ravel())[1:].max()
     assert largest > 0.5 * (labels > 0).sum(), "components in 3-D leak: this is why planes are kept apart"
+
+
+def test_a_folder_of_planes_takes_no_file_of_several(tmp_path: Path) -> None:
+    for number in (1, 2):
+        tifffile.imwrite(
+            tmp_path / f"plane_{number}.tif", np.zeros((3, 8, 9), np.uint8), photometric="minisblack"
+        )
+    with pytest.raises(DataError, match="plane_1.tif: has 3 pages; expected one plane a file"):
+        read_planes(tmp_path)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from mtl.errors import MissingArtefactError, ParameterError, ProtocolError
+from mtl.losses.em.geometry import DIFFERENCES
 from mtl.studies.em.parameters import EMParameters
 from mtl.studies.em.study import EMStudy
 
@@ -127,3 +130,16 @@ def test_label_ablations_of_a_run_that_labels_more_are_trained_with_their_own_sh
 ):
     study = EMStudy(tiny_parameters(tmp_path, ablations="labels_50,labels_20", label_fraction=0.6))
     assert [study.variant_parameters(f"labels_{share}").label_fraction for share in (50, 20)] == [0.5, 0.2]
+
+
+def test_what_has_no_deterministic_algorithm_on_a_gpu_is_refused(tmp_path, tiny_parameters, monkeypatch):
+    gpu = SimpleNamespace(device=torch.device("cuda"))
+    monkeypatch.setattr("mtl.studies.em.study.make_fabric", lambda *_: gpu)
+    with pytest.raises(ParameterError, match="deterministic: .* device=cpu"):
+        _ = EMStudy(tiny_parameters(tmp_path, deterministic=True)).fabric
+    assert EMStudy(tiny_parameters(tmp_path)).fabric is gpu
+
+
+def test_the_kind_of_difference_reaches_the_loss(tmp_path, tiny_parameters):
+    for kind in DIFFERENCES:
+        assert EMStudy(tiny_parameters(tmp_path, geometry_kind=kind)).loss("late").geometry_kind == kind
