@@ -41,6 +41,7 @@ _SHOWS_ONLY = (
     "segmentation_scores.py",
     "worst_objects.py",
     "labelled_share.py",
+    "shown_parts.py",
     "answers.py",
     "mode_losses.py",
     "evaluation/em/alarms.py",

@@ -162,7 +162,7 @@ show_table(
 # that are drawn.
 
 # %%
-from mtl.studies.em.labelled_share import crops_of_each_kind
+from mtl.studies.em.shown_parts import crops_of_each_kind
 
 samples = crops_of_each_kind(study, first)
 images = [sample["image"][0].numpy() for sample in samples]

@@ -24,7 +24,7 @@ from mtl.evaluation.em.simulated_user import SimulatedUser
 from mtl.evaluation.segmentation import dice
 from mtl.inference.em.click_session import ClickSession
 from mtl.studies.em.segmentation import EMBEDDING, Segmentation, read_segmentation
-from mtl.studies.em.segmentation_scores import cut_square, square_around, worst_plane
+from mtl.studies.em.shown_parts import cut_square, square_around, worst_plane
 from mtl.studies.em.study import EMStudy
 
 Window = tuple[slice, ...]

@@ -1,4 +1,4 @@
-"""How much of the training part a variant's network is told: what ``label_fraction`` came to, and crops."""
+"""How much of the training part a variant's network is told: what ``label_fraction`` came to."""
 
 from __future__ import annotations
 
@@ -25,23 +25,6 @@ def labelled_share(study: EMStudy, variant: str) -> dict[str, Any]:
     """
     part, crops = study.parts["train"], study.crops(variant)
     return {"asked": crops.label_fraction} | shares(part.read_labels(part.box), crops.annotated(part))
-
-
-def crops_of_each_kind(study: EMStudy, variant: str, n: int = 4, among: int = 48) -> list[dict[str, Any]]:
-    """``n`` training crops of a variant as its network gets them, the first of every ``mode`` among them.
-
-    Looked for among the first ``among`` crops of an epoch; see `CropDataset` for what a crop is.
-    """
-    crops, seen, others = study.crops(variant), {}, []
-    for index in range(min(among, len(crops))):
-        sample = crops[index]
-        if sample["mode"] is not None and sample["mode"] not in seen:
-            seen[sample["mode"]] = sample
-        elif len(others) < n:
-            others.append(sample)
-        if len(seen) == 2 and len(seen) + len(others) >= n:
-            break
-    return [*seen.values(), *others][:n]
 
 
 def shares(labels: np.ndarray, annotated: np.ndarray) -> dict[str, Any]:

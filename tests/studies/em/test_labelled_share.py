@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mtl.errors import ParameterError
-from mtl.studies.em.labelled_share import crops_of_each_kind, labelled_share, shares
+from mtl.studies.em.labelled_share import labelled_share, shares
 from mtl.studies.em.study import EMStudy
 
 
@@ -47,14 +47,3 @@ def test_a_chance_that_leaves_nothing_labelled_is_refused_before_the_training(tm
     parameters = tiny_parameters(tmp_path, label_fraction=1e-6, phantom_unannotated=0.0)
     with pytest.raises(ParameterError, match="label_fraction=1e-06 of 'late' leaves no object"):
         EMStudy(parameters).train("late")
-
-
-def test_crops_of_both_kinds_are_shown_where_both_are_drawn(tmp_path, tiny_parameters):
-    partly = {"phantom_unannotated": 0.1, "crops_per_epoch": 40, "crop_side": 16, "crop_planes": 4}
-    study = EMStudy(tiny_parameters(tmp_path, **partly))
-    modes = [sample["mode"] for sample in study.crops("late")]
-    assert set(modes[:4]) == {"interactive"} and "fractionary" in modes
-    shown = crops_of_each_kind(study, "late")
-    assert len(shown) == 4 and {sample["mode"] for sample in shown} >= {"fractionary", "interactive"}
-    whole = EMStudy(tiny_parameters(tmp_path, run="whole", phantom_unannotated=0.0))
-    assert {sample["mode"] for sample in crops_of_each_kind(whole, "late")} == {"interactive"}
