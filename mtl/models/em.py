@@ -116,9 +116,7 @@ class EMModel(PartitionedModel, PyTorchModelHubMixin):
             encoders = (PointPromptEncoder(self.n_classes, width, self.spatial_dims) for width in widths)
             self._add_part("prompt_encoder", nn.ModuleList(encoders))
         elif self.injection == "target_head":
-            self._add_part(
-                "target_head", TargetHead(features, features, self.spatial_dims, self.offsets, self.delta_d)
-            )
+            self._add_part("target_head", TargetHead(features, self.spatial_dims, self.offsets, self.delta_d))
         elif self.injection == "input":
             # As quiet at first as the residual's convolution.
             for layer in self.backbone.image_layers:

@@ -22,6 +22,9 @@ from mtl.models.prompts import (
     embeddings_at,
 )
 
+#: Channels inside the head at most: every click pays for them at every voxel of the object's box.
+MOST_HIDDEN = 16
+
 
 class TargetHead(nn.Module):
     r"""Mask logits of the object that the clicks mean.
@@ -38,16 +41,15 @@ class TargetHead(nn.Module):
     features alone (:meth:`convolve`) can be kept from click to click.
 
     Args:
-        features: channels of the backbone; hidden: of the head; spatial_dims: 2 or 3.
+        features: channels of the backbone; spatial_dims: 2 or 3.
         offsets: ``(O, S)``, the voxels of a click ball; delta_d: length scale of the affinity.
     """
 
     maps_channels = 7
 
-    def __init__(
-        self, features: int, hidden: int, spatial_dims: int, offsets: Tensor, delta_d: float = 1.5
-    ) -> None:
+    def __init__(self, features: int, spatial_dims: int, offsets: Tensor, delta_d: float = 1.5) -> None:
         super().__init__()
+        hidden = min(features, MOST_HIDDEN)
         self.delta_d = delta_d
         self.of_features = local_convolution(spatial_dims, features, hidden, bias=True)
         self.of_clicks = local_convolution(spatial_dims, self.maps_channels, hidden, bias=False)

@@ -97,7 +97,10 @@ def clicks_to_mask(
 
 
 def grown_from_clicks(
-    found: Callable[[Box], Tensor], clicked: np.ndarray, shape: tuple[int, ...]
+    found: Callable[[Box], Tensor],
+    clicked: np.ndarray,
+    shape: tuple[int, ...],
+    likely: np.ndarray | None = None,
 ) -> tuple[Box, np.ndarray]:
     """What is connected to the clicks, asking for no larger box than that takes.
 
@@ -105,11 +108,18 @@ def grown_from_clicks(
         found: a box of the volume to the bool tensor of its candidates.
         clicked: ``(P, S)`` integers, P >= 1.
         shape: of the volume.
+        likely: ``(*sp)`` bool, where the result is likely to be; saves boxes that turn out too small.
 
     Returns:
         The last box, and bool in it.
     """
     box = box_around(clicked.min(0), clicked.max(0), FIRST_REACH, shape)
+    if likely is not None and likely.any():
+        other = _wider(tuple(slice(0, size) for size in shape), likely, 1, shape)
+        box = tuple(
+            slice(min(one.start, two.start), max(one.stop, two.stop))
+            for one, two in zip(box, other, strict=True)
+        )
     while True:
         part = connected_part(found(box).cpu().numpy(), clicked - [side.start for side in box])
         grown = _grown(box, part, shape)

@@ -18,6 +18,7 @@ from torch import Tensor
 from mtl.inference.em.click_fields import Click, Fields, KeptFields, as_prompts, prompts_on
 from mtl.inference.em.clicks_to_mask import Box, grown_from_clicks, painted
 from mtl.models.geodesic_reach import UNREACHED, geodesic_distance, walking_cost
+from mtl.models.local_layers import convolve_halves
 from mtl.models.prompts import embeddings_at
 
 #: Voxels judged at once: what the head makes of them stays in a core's cache.
@@ -61,7 +62,7 @@ class TargetMasks:
         def found(box: Box) -> Tensor:
             return self.logits(box, clicks, previous, at_points, reach) > 0
 
-        return painted(*grown_from_clicks(found, positive, self.kept.shape), self.kept.shape)
+        return painted(*grown_from_clicks(found, positive, self.kept.shape, previous), self.kept.shape)
 
     def fields(self, clicks: Sequence[Click]) -> Fields:
         """What the other heads say, which no click changes."""
@@ -80,7 +81,7 @@ class TargetMasks:
         before = torch.tensor(previous[seen], device=device)[None, None]
         embedding = self.kept.at(clicks).instance[None][:, :, *seen]
         maps = self.head.maps(embedding, reach[:, :, *seen], prompts, before, at_points)
-        hidden = self.head.of_clicks(maps)
+        hidden = convolve_halves(self.head.of_clicks, maps)
         inside = tuple(
             slice(side.start - part.start, side.stop - part.start)
             for side, part in zip(box, seen, strict=True)

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 
 from mtl.errors import ParameterError
 from mtl.inference.em import clicks_to_mask as rule
-from mtl.inference.em.clicks_to_mask import clicks_to_mask, predicted_foreground
+from mtl.inference.em.clicks_to_mask import (
+    clicks_to_mask,
+    connected_part,
+    grown_from_clicks,
+    painted,
+    predicted_foreground,
+)
 
 
 def by_hand(embedding, foreground, points, labels, delta_d, threshold, spacing):
@@ -107,6 +113,27 @@ def test_growing_boxes_find_all_of_a_winding_object(reach: int, monkeypatch: pyt
     foreground = snake((3, 31, 40))
     mask = clicks_to_mask(torch.zeros(2, 3, 31, 40), foreground, torch.tensor([[2, 0, 5]]), torch.ones(1))
     assert np.array_equal(mask, foreground.numpy())
+
+
+@pytest.mark.parametrize(("likely", "boxes"), [("nowhere", 3), ("on it", 2), ("elsewhere", 1)])
+def test_a_likely_place_changes_what_is_looked_at_and_not_what_is_found(likely: str, boxes: int) -> None:
+    shape = (9, 60)
+    thing = np.zeros(shape, dtype=bool)
+    thing[4, 5:50] = thing[2:8, 49] = thing[0, 5:20] = True
+    places = {
+        "nowhere": np.zeros(shape, dtype=bool),
+        "on it": thing & (np.indices(shape)[1] < 44),
+        "elsewhere": np.indices(shape)[0] == 8,
+    }
+    looked_at = []
+
+    def found(box):
+        looked_at.append(box)
+        return torch.from_numpy(thing[box].copy())
+
+    box, part = grown_from_clicks(found, np.array([[4, 8]]), shape, places[likely])
+    np.testing.assert_array_equal(painted(box, part, shape), connected_part(thing, np.array([[4, 8]])))
+    assert len(looked_at) == boxes
 
 
 def test_parts_of_all_positive_clicks_and_of_no_other() -> None:
