@@ -74,6 +74,7 @@ from mtl.studies.em.clicks import click_runs, replayed
 from mtl.studies.em.published import published_clicks
 from mtl.studies.em.segmentation import automatic_instances
 from mtl.studies.em.study import EMStudy
+from mtl.studies.em.variants import shown_name
 
 use_report_style()
 study = EMStudy(parameters)
@@ -116,7 +117,9 @@ show_figure(click_curves(curve, arms, {arms[0], best}), source="predictions/clic
 # %%
 steps = [k for k in (0, 1, 3, 5, 10) if k <= parameters.max_clicks]
 wanted = {f"dice@{k}": f"Dice@{k}" for k in steps} | {"auc": "area"}
-rows = [{"arm": arm, **{label: figures[arm][name] for name, label in wanted.items()}} for arm in arms]
+rows = [
+    {"arm": shown_name(arm), **{label: figures[arm][name] for name, label in wanted.items()}} for arm in arms
+]
 over = f"over {counts['objects']} objects"
 show_table(
     pd.DataFrame(rows), source="predictions/clicks.parquet", caption=f"Dice after clicks, {over}", index=False
@@ -129,7 +132,9 @@ show_table(
 
 # %%
 wanted = {"noc@85": "NoC@85", "failed@85": "failed at 85", "noc@90": "NoC@90", "failed@90": "failed at 90"}
-rows = [{"arm": arm, **{label: figures[arm][name] for name, label in wanted.items()}} for arm in arms]
+rows = [
+    {"arm": shown_name(arm), **{label: figures[arm][name] for name, label in wanted.items()}} for arm in arms
+]
 show_table(
     pd.DataFrame(rows), source="predictions/clicks.parquet", caption=f"Clicks needed, {over}", index=False
 )
@@ -174,7 +179,7 @@ else:
 # objects.
 
 # %%
-rung = {arm.replace("_", " "): click_alarms(figures[arm], after) for arm in arms}
+rung = {shown_name(arm): click_alarms(figures[arm], after) for arm in arms}
 rung["clicked objects"] = object_alarms(len(runs[arms[0]]))
 alarms = alarm_table(rung)
 display(
@@ -222,7 +227,7 @@ show_figure(
 section = {
     "arms": figures,
     "best": {
-        "arm": best.replace("_", " "),
+        "arm": shown_name(best),
         "gain": figures[best][f"gain@{after}"],
         "dice": figures[best][f"dice@{after}"],
     },

@@ -8,6 +8,7 @@ from typing import Any
 from mtl.evaluation.statistics import Estimate
 from mtl.studies.em.segmentation import INTENSITY
 from mtl.studies.em.study import EMStudy
+from mtl.studies.em.variants import shown_name
 
 #: Figures of the click curves that are published.
 _CLICKS = {
@@ -26,7 +27,7 @@ def published_segmentations(
     Args:
         networks: variant to the error of the decoding that validation chose for it.
     """
-    errors = {INTENSITY: baseline} | {name.replace("_", " "): error for name, error in networks.items()}
+    errors = {INTENSITY: baseline, **networks}
     label = "adapted Rand error"
     return _section(study, [_row(study, name, label, estimate) for name, estimate in errors.items()])
 
@@ -51,11 +52,13 @@ def _row(study: EMStudy, stage: str, label: str, estimate: Estimate) -> dict[str
     if estimate.value is None:
         return None
     metric = f"{label} (n = {estimate.n} {estimate.unit}s)"
-    return {"stage": stage, "source": study.volume.name, "metric": metric, "estimate": estimate}
+    shown = {"stage": shown_name(stage), "source": study.volume.name, "metric": metric}
+    return shown | {"estimate": estimate}
 
 
 def _section(study: EMStudy, rows: list[dict[str, Any] | None]) -> dict[str, Any]:
-    kind = "phantom" if study.parameters.volume == "phantom" else "real tissue"
+    phantom = study.parameters.volume == "phantom"
+    kind = "phantom" if phantom else f"real tissue ({study.volume.name})"
     return {
         "title": f"EM, {kind}, {study.parameters.dims}-D",
         "rows": [row for row in rows if row],

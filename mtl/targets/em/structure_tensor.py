@@ -114,8 +114,9 @@ def _add_inside(
     target: NDArray[np.float32], found: Sequence[NDArray[np.float32]], inside: NDArray[np.bool_]
 ) -> None:
     """Every voxel belongs to one instance: a sum writes where a masked copy would, and is faster."""
+    mask = inside.astype(np.float32)  # a product of two types is several times as slow
     for one, values in zip(target, found, strict=True):
-        values *= inside
+        values *= mask
         np.add(one, values, out=one)
 
 
