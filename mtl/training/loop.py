@@ -30,6 +30,7 @@ from mtl.training.reduction import Reduce, single_process
 from mtl.training.sampling import EpochLoader
 from mtl.training.stage_result import StageResult, discard_result, is_finished, write_result
 from mtl.training.stages import Stage, make_optimiser, make_schedule, prepare_parts
+from mtl.training.weight_average import WeightAverage, make_average
 
 
 class StageTrainer:
@@ -81,6 +82,8 @@ class StageTrainer:
         self.seconds = 0.0
         self.best: dict[str, Any] = {"score": -float("inf"), "epoch": 0, "model": None}
         self.gradients: list[dict[str, Any]] = []
+        self.average: WeightAverage | None = None
+        self._restored_average: dict[str, Tensor] | None = None
 
     def fit(self) -> StageResult:
         """Train, or return at once if the stage is finished already.
@@ -102,6 +105,11 @@ class StageTrainer:
             self.epoch, self.seconds = epoch, time.monotonic() - started
             self._save_state()
         return self._finish()
+
+    @property
+    def scored(self) -> nn.Module:
+        """What is validated and kept: the model, or the average of its weights."""
+        return self.model if self.average is None else self.average.module
 
     # ------------------------------------------------------------------ one stage
     def _prepare(self) -> None:
@@ -127,6 +135,7 @@ class StageTrainer:
         self.probe = self.make_probe() if first and self.make_probe and self.shared else None
         rows = self._restore()
         start_alike(self.fabric, self.model)
+        self.average = make_average(self.model, self.stage.average, self._restored_average)
         self.history = History(self.stage.name, self.log_dir if first else None, rows)
         total = self.steps_per_epoch * self.stage.epochs
         self.progress = StageProgress(self.label, total, self.step, show=first)
@@ -166,6 +175,8 @@ class StageTrainer:
         if any(p.grad is not None for p in self.shared + self.specific):
             self._clip([name for batch in window for name in batch["id"]])
             self.stepper.step()
+        if self.average is not None:
+            self.average.update(self.model, self.step + 1)
         self.optimiser.zero_grad(set_to_none=True)
         self.schedule.step()
         self.step += 1
@@ -203,9 +214,9 @@ class StageTrainer:
 
     # ------------------------------------------------------------------ scores and files
     def _score_epoch(self, epoch: int, means: Mapping[str, float]) -> None:
-        average_buffers(self.fabric, self.model)
-        self.model.eval()
-        scores = dict(self.validate(self.model)) if self.fabric.is_global_zero else None
+        average_buffers(self.fabric, self.scored)
+        self.scored.eval()
+        scores = dict(self.validate(self.scored)) if self.fabric.is_global_zero else None
         scores = self.fabric.broadcast(scores)
         if self.stage.selection not in scores:
             raise TrainingError(
@@ -223,7 +234,7 @@ class StageTrainer:
         scalars |= {f"val/{name}": value for name, value in scores.items()}
         self.history.add(epoch, self.step, scalars)
         if scores[self.stage.selection] > self.best["score"]:
-            weights = {name: tensor.cpu().clone() for name, tensor in self.model.state_dict().items()}
+            weights = {name: tensor.cpu().clone() for name, tensor in self.scored.state_dict().items()}
             self.best = {"score": float(scores[self.stage.selection]), "epoch": epoch, "model": weights}
 
     def _save_state(self) -> None:
@@ -234,6 +245,7 @@ class StageTrainer:
                 "step": self.step,
                 "seconds": self.seconds,
                 "model": self.model.state_dict(),
+                "average": None if self.average is None else self.average.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
                 "schedule": self.schedule.state_dict(),
                 "balancer": self.balancer.state_dict(),
@@ -252,6 +264,7 @@ class StageTrainer:
             return []
         self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
         self.model.load_state_dict(state["model"])
+        self._restored_average = state["average"]
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
         self.balancer.load_state_dict(state["balancer"])
@@ -264,7 +277,7 @@ class StageTrainer:
         self.progress.close()
         self.history.close()
         if self.fabric.is_global_zero:
-            save_model(self.model, self.folder / "last", self.card)
+            save_model(self.scored, self.folder / "last", self.card)
         self.model.load_state_dict(self.best["model"])
         if self.fabric.is_global_zero:
             save_model(self.model, self.folder / "best", self.card)

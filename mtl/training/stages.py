@@ -34,6 +34,7 @@ class Stage:
         clip: largest gradient norm; 0 leaves gradients as they are.
         accumulate: batches per optimiser step.
         frozen_normalisation: normalisation layers keep their statistics, in trained parts too.
+        average: decay of the running average of the weights, which is scored and kept; 0: no average.
         seed: of the stage's randomness (dropout, balancers).
     """
 
@@ -50,6 +51,7 @@ class Stage:
     clip: float = 1.0
     accumulate: int = 1
     frozen_normalisation: bool = False
+    average: float = 0.0
     seed: int = 0
 
     def fingerprint(self, *context: str) -> str:

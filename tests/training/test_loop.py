@@ -28,6 +28,36 @@ def test_a_stage_learns_logs_and_leaves_best_and_last(tmp_path):
     assert (tmp_path / "last" / "config.json").exists() and (tmp_path / "best" / "README.md").exists()
 
 
+def test_the_average_of_the_weights_is_what_is_scored_and_kept(tmp_path):
+    trainer, seen, scored = make_trainer(tmp_path, average=0.9, epochs=2), [], []
+    step, validate = trainer._train_step, trainer.validate
+
+    def watched_step(window):
+        step(window)
+        seen.append({name: value.clone() for name, value in trainer.model.state_dict().items()})
+
+    def watched_validate(model):
+        assert not model.training
+        scored.append({name: value.clone() for name, value in model.state_dict().items()})
+        return validate(model)
+
+    trainer._train_step, trainer.validate = watched_step, watched_validate
+    result = trainer.fit()
+    expected = seen[0]  # the first step is taken whole
+    for t, weights in enumerate(seen[1:], start=2):
+        decay = min(0.9, (1 + t) / (10 + t))
+        expected = {
+            name: decay * expected[name] + (1 - decay) * value if value.is_floating_point() else value
+            for name, value in weights.items()
+        }
+    for name, value in ((n, v) for n, v in expected.items() if v.is_floating_point()):
+        torch.testing.assert_close(scored[-1][name], value, atol=1e-6, rtol=1e-5)
+        assert not torch.allclose(value, seen[-1][name])
+    best = load_model(ToyModel, tmp_path / "best").state_dict()
+    for name, value in scored[result.best_epoch - 1].items():
+        torch.testing.assert_close(best[name], value)
+
+
 def test_a_finished_stage_is_not_trained_again(tmp_path):
     first = make_trainer(tmp_path).fit()
     trainer = make_trainer(tmp_path)

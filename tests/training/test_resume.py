@@ -49,6 +49,15 @@ def test_killed_run_ends_with_the_same_numbers(tmp_path, undisturbed, balancer, 
 
 
 @pytest.mark.slow
+def test_the_average_of_the_weights_is_taken_up_too(tmp_path):
+    whole = run(tmp_path / "whole", "--average", "0.95")
+    assert run(tmp_path / "killed", "--average", "0.95", "--kill-at-step", "21").returncode == -9
+    resumed = run(tmp_path / "killed", "--average", "0.95")
+    assert resumed.returncode == 0, resumed.stderr
+    assert json.loads(resumed.stdout.splitlines()[-1]) == json.loads(whole.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
 def test_a_run_with_other_settings_does_not_take_up_the_old_state(tmp_path, undisturbed):
     assert run(tmp_path, "--balancer", "random", "--kill-at-step", "30").returncode == -9
     other = run(tmp_path, "--balancer", "uncertainty")

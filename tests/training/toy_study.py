@@ -110,8 +110,10 @@ def main() -> None:
     parser.add_argument("--kill-in-save", type=int, default=0)
     parser.add_argument("--balancer", default="fixed")
     parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--average", type=float, default=0.0)
     options = parser.parse_args()
-    trainer = make_trainer(options.folder, balancer=options.balancer, epochs=options.epochs)
+    settings = {"balancer": options.balancer, "epochs": options.epochs, "average": options.average}
+    trainer = make_trainer(options.folder, **settings)
 
     train_step = trainer._train_step
 

@@ -103,6 +103,9 @@ class EMParameters(StudyParameters):
     learning_rate: float = Field(1e-3, gt=0, description="AdamW, of every part")
     weight_decay: float = Field(1e-4, ge=0, description="of AdamW")
     min_lr: float = Field(1e-6, ge=0, description="where the cosine schedule ends")
+    average: float = Field(
+        0.0, ge=0, lt=1, description="decay of the average of weights that is kept; 0: none"
+    )
     clip: float = Field(1.0, ge=0, description="largest gradient norm; 0: no clipping")
     workers: int = Field(0, ge=0, description="processes that load data; 0: none")
     balancer: BalancerName = Field("fixed", description="how the six tasks are combined")

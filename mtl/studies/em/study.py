@@ -189,6 +189,7 @@ class EMStudy:
             weight_decay=p.weight_decay,
             min_learning_rate=p.min_lr,
             clip=p.clip,
+            average=p.average,
             accumulate=p.accumulate,
             selection="objects",
             seed=self._seed(variant),
