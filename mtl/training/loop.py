@@ -30,7 +30,7 @@ from mtl.training.reduction import Reduce, single_process
 from mtl.training.sampling import EpochLoader
 from mtl.training.stage_result import StageResult, discard_result, is_finished, write_result
 from mtl.training.stages import Stage, make_optimiser, make_schedule, prepare_parts
-from mtl.training.weight_average import WeightAverage, make_average
+from mtl.training.weight_average import WeightAverage
 
 
 class StageTrainer:
@@ -83,7 +83,6 @@ class StageTrainer:
         self.best: dict[str, Any] = {"score": -float("inf"), "epoch": 0, "model": None}
         self.gradients: list[dict[str, Any]] = []
         self.average: WeightAverage | None = None
-        self._restored_average: dict[str, Tensor] | None = None
 
     def fit(self) -> StageResult:
         """Train, or return at once if the stage is finished already.
@@ -133,9 +132,10 @@ class StageTrainer:
         if first:
             discard_result(self.folder)
         self.probe = self.make_probe() if first and self.make_probe and self.shared else None
+        if self.stage.average:  # takes its first step whole, so what it starts from does not matter
+            self.average = WeightAverage(self.model, self.stage.average)
         rows = self._restore()
         start_alike(self.fabric, self.model)
-        self.average = make_average(self.model, self.stage.average, self._restored_average)
         self.history = History(self.stage.name, self.log_dir if first else None, rows)
         total = self.steps_per_epoch * self.stage.epochs
         self.progress = StageProgress(self.label, total, self.step, show=first)
@@ -264,7 +264,8 @@ class StageTrainer:
             return []
         self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
         self.model.load_state_dict(state["model"])
-        self._restored_average = state["average"]
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
         self.balancer.load_state_dict(state["balancer"])

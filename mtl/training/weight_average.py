@@ -10,8 +10,6 @@ on with :math:`\theta`. It calms the score from epoch to epoch, which few steps 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -41,15 +39,3 @@ class WeightAverage(AveragedModel):
         else:
             for mine, other in zip(averaged, current, strict=True):
                 mine.copy_(other)
-
-
-def make_average(
-    model: nn.Module, decay: float, restored: Mapping[str, Tensor] | None = None
-) -> WeightAverage | None:
-    """The average of a model's weights from here on, or as an interrupted run left it; None at decay 0."""
-    if not decay:
-        return None
-    average = WeightAverage(model, decay)
-    if restored is not None:
-        average.load_state_dict(restored)
-    return average
