@@ -24,7 +24,7 @@ from mtl.training.devices import average_buffers, names_on_all_ranks, start_alik
 from mtl.training.diagnostics import GradientProbe
 from mtl.training.history import History, loss_keys
 from mtl.training.meters import FiniteGuard, LossMeter
-from mtl.training.objective import Batch, Objective, check_contract
+from mtl.training.objective import Batch, Objective, check_contract, unit_shares
 from mtl.training.progress import StageProgress
 from mtl.training.reduction import Reduce, single_process
 from mtl.training.sampling import EpochLoader
@@ -158,7 +158,7 @@ class StageTrainer:
 
     # ------------------------------------------------------------------ one step
     def _train_step(self, window: list[Batch]) -> None:
-        shares = self._shares(window)
+        shares = unit_shares(window, self.stage.tasks, self._summed_counts)
         self.balancer.begin_step(self.step / max(self.steps_per_epoch * self.stage.epochs - 1, 1))
         for batch, share in zip(window, shares, strict=True):
             batch = self.fabric.to_device(batch)
@@ -190,18 +190,6 @@ class StageTrainer:
         )
         if not self.scales_gradients:  # a gradient scaler expects infinities, and skips such a step
             self.guard.watch({"the norm of the gradient": norm}, self.step, ids)
-
-    def _shares(self, window: list[Batch]) -> list[dict[str, float]]:
-        """n_k / N_k per micro-batch, N_k over the window and all ranks, for tasks with N_k > 0."""
-        tasks = self.stage.tasks
-        counts = torch.tensor([[batch["valid_units"].get(task, 0) for task in tasks] for batch in window])
-        totals = counts.sum(dim=0)
-        if self.fabric.world_size > 1:
-            totals = self._sum_over_ranks(totals.to(self.fabric.device)).cpu()
-        return [
-            {task: n / total for task, n, total in zip(tasks, row, totals.tolist(), strict=True) if total > 0}
-            for row in counts.tolist()
-        ]
 
     def _measure_gradients(self) -> None:
         if self.probe is None:
@@ -299,6 +287,12 @@ class StageTrainer:
     def _reduce(self) -> Reduce:
         """What balancers sum with; in one process the identity that they know, so that nothing is copied."""
         return single_process if self.fabric.world_size == 1 else self._sum_over_ranks
+
+    def _summed_counts(self, counts: Tensor) -> Tensor:
+        """Counts on the CPU, which one process need not bring to its device."""
+        if self.fabric.world_size == 1:
+            return counts
+        return self._sum_over_ranks(counts.to(self.fabric.device)).cpu()
 
     def _sum_over_ranks(self, tensor: Tensor) -> Tensor:
         return sum_over_ranks(self.fabric, tensor)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from mtl.errors import TrainingError
@@ -42,3 +43,18 @@ def check_contract(
             raise TrainingError(f"objective returned task {task!r}; stage {stage!r} has {tasks}")
         if units.get(task, 0) == 0:
             raise TrainingError(f"objective returned task {task!r}, but the batch has no valid unit for it")
+
+
+def unit_shares(
+    window: Sequence[Batch], tasks: Sequence[str], summed: Callable[[Tensor], Tensor]
+) -> list[dict[str, float]]:
+    """n_k / N_k per micro-batch of a window, N_k over the window and all ranks, for tasks with N_k > 0.
+
+    ``summed``: int64 ``(K,)`` counts of this rank to those of all ranks, on the CPU.
+    """
+    counts = torch.tensor([[batch["valid_units"].get(task, 0) for task in tasks] for batch in window])
+    totals = summed(counts.sum(dim=0)).tolist()
+    return [
+        {task: n / total for task, n, total in zip(tasks, row, totals, strict=True) if total > 0}
+        for row in counts.tolist()
+    ]
