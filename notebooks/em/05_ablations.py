@@ -48,7 +48,7 @@ parameters = read_parameters("em", globals())
 
 # %%
 import pandas as pd
-from mtl.evaluation.em.alarms import alarm_table, object_alarms, segmentation_alarms
+from mtl.evaluation.em.alarms import alarm_table, block_alarms, object_alarms, segmentation_alarms
 from mtl.reporting.claims import claim, show_table
 from mtl.reporting.figures import show_figure, use_report_style
 from mtl.reporting.figures_results import forest_plot, lines_against
@@ -56,7 +56,7 @@ from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.em.answers import ablations_answer, ablations_headline, sides_of_zero
 from mtl.studies.em.labelled_share import labelled_share
 from mtl.studies.em.segmentation import automatic_instances
-from mtl.studies.em.segmentation_scores import SHOWN, counted_objects, difference_of, scores_of
+from mtl.studies.em.segmentation_scores import SHOWN, counted_objects, decoding_name, difference_of, scores_of
 from mtl.studies.em.study import EMStudy
 from mtl.studies.em.variants import ABLATIONS, DESCRIPTIONS, shown_changes, shown_name
 
@@ -126,7 +126,7 @@ measured = {name: scores_of(study, made.labels) for name, (_, made) in chosen.it
 rows = [
     {
         "network": shown_name(name),
-        "decoding": chosen[name][0],
+        "decoding": decoding_name(chosen[name][0]),
         **{label: values[key] for key, label in SHOWN.items()},
     }
     for name, values in measured.items()
@@ -163,14 +163,14 @@ else:
 # %% [markdown]
 # ## Alarms
 # Patterns that make a number worth less than it looks: objects are mostly joined, a test part unlike the part that chose
-# the settings, too few objects.
+# the settings, too few objects or blocks.
 
 # %%
 rung = {
     shown_name(name): segmentation_alarms(measured[name], made.validation_error)
     for name, (_, made) in chosen.items()
 }
-rung["test part"] = object_alarms(counted_objects(study))
+rung["test part"] = object_alarms(counted_objects(study)) + block_alarms(measured[first])
 alarms = alarm_table(rung)
 display(show_table(alarms, source="segmentations/", caption="Alarms", index=False, if_empty="No alarm."))
 
