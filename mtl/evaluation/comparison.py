@@ -57,6 +57,7 @@ def paired_difference(
     *,
     statistic: WeightedStatistic = weighted_mean,
     n_resamples: int = 2000,
+    n_exchanges: int | None = None,
     seed: int = 0,
     level: float = 0.95,
     strata: ArrayLike | None = None,
@@ -68,9 +69,9 @@ def paired_difference(
     statistic: ``statistic(table, weights (R,n)) -> (R,)``.
     Interval: cluster bootstrap with the same draw for both arms. p-value: randomisation test that exchanges
     the two arms within whole clusters (a sign flip, for a mean), exact where all exchanges fit into
-    ``n_resamples``, otherwise (1 + hits) / (1 + draws). Its null hypothesis is exchangeability of the arms,
-    so for rank statistics hand in ranks within each arm (Venkatraman and Begg 1996).
-    Raises ProtocolError where the arms have different lengths.
+    ``n_exchanges`` (default: ``n_resamples``), otherwise (1 + hits) / (1 + draws). Its null hypothesis is
+    exchangeability of the arms, so for rank statistics hand in ranks within each arm (Venkatraman and Begg
+    1996). Raises ProtocolError where the arms have different lengths.
     """
     if len(first) != len(second):
         raise ProtocolError(f"arms of {len(first)} and {len(second)} rows cannot be paired")
@@ -86,7 +87,7 @@ def paired_difference(
     rng = np.random.default_rng(seed)
     groups = cluster_strata(None if strata is None else np.asarray(strata), codes, n_clusters)
     replicates = contrast(draw_counts(groups, n_resamples, rng), untouched)
-    flips = exchanges(n_clusters, n_resamples, rng)
+    flips = exchanges(n_clusters, n_exchanges or n_resamples, rng)
     null = contrast(np.ones((1, n_clusters)), flips)
     p_value = _randomisation_p(value, null, exact=len(flips) == 2**n_clusters)
     spread = float(np.nanstd(replicates, ddof=1)) if np.isfinite(replicates).sum() > 1 else math.nan

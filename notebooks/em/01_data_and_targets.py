@@ -9,8 +9,8 @@
 # %% [markdown]
 # # EM: the volume, and what a network is asked to say about it
 #
-# **Question.** Neurons fill the tissue and touch each other everywhere: what does a network learn from instance
-# labels that are partly missing, and how far does one get without a network?
+# **Question.** Neurons fill the tissue and touch each other everywhere: what is in the volume, what is a network told of
+# it, and how far does one get without a network?
 
 # %% [markdown]
 # ## Parameters
@@ -111,12 +111,15 @@ show_figure(figure, alt="Histogram of object sizes in voxels, with the smallest 
 # would be tested on what it has just seen. The ranges and their hash are frozen in `split.json`.
 
 # %%
+from mtl.studies.em.data import object_sizes
+
 rows = [
     {
         "part": name,
         "planes": f"{getattr(study.split, name)[0]} to {getattr(study.split, name)[1] - 1}",
         "voxels": int(np.prod(part.shape)),
-        "objects": len(np.unique(part.read_labels(part.box)[part.read_labels(part.box) > 0])),
+        "objects": len(counted := object_sizes(part)),
+        "that count": int((counted >= parameters.min_object_voxels).sum()),
     }
     for name, part in study.parts.items()
 ]
@@ -147,7 +150,8 @@ row = {
     "chance per object": told["asked"],
     "labelled": f"{told['labelled']} of {told['objects']} objects",
     "share of objects": told["objects_share"],
-    "of object voxels": told["foreground_share"],
+    "of object voxels, the line included": told["foreground_share"],
+    "object voxels in the line, taught as background": told["line_share"],
     "of all voxels, background included": told["known_share"],
 }
 show_table(
@@ -245,13 +249,13 @@ show_table(
 
 # %% [markdown]
 # ## Data and literature
-# The phantom is made by this package. The volumes that the parameter files beside it name, with their licences as far
-# as they were stated where the copies came from:
+# The phantom is made by this package. The volumes that the files in `params/em` name, with their licences as far as they
+# were stated where the copies came from:
 #
 # - *FIB-25*, training sample of NeuroProof (Takemura et al. 2015, *PNAS* 112:13711; Parag et al. 2015, *PLoS ONE*
-#   10:e0125825): FlyEM, Janelia; attribution licence, text beside the data.
+#   10:e0125825): FlyEM, Janelia, github.com/janelia-flyem/neuroproof_examples; attribution licence, text beside the data.
 # - *gala*'s example volumes (Nunez-Iglesias et al. 2013, *PLoS ONE* 8:e71715; 2014, *Front. Neuroinform.* 8:34): FlyEM,
-#   Janelia; the repository's licence is BSD-like, nothing separate is stated for the data.
+#   Janelia, github.com/janelia-flyem/gala; the repository's licence is BSD-like, nothing separate is stated for the data.
 # - *ISBI 2012* (Cardona et al. 2010, *PLoS Biol.* 8:e1000502; Arganda-Carreras et al. 2015, *Front. Neuroanat.* 9:142): no
 #   licence stated in the copy; the challenge allowed free research use with citation.
 #

@@ -60,8 +60,8 @@ parameters = read_parameters("em", globals())
 # `multiscale` adds to every level of the encoder, `embedding` has no weights of its own and compares distances to the
 # clicked voxels, `target_head` draws the clicked object with a head of its own.
 #
-# `embedding` adds no weights and its proofread losses equal its automatic ones: trained in both modes or in the
-# automatic mode alone, it is the same network.
+# `embedding` adds no weights, and where every crop holds a known object its proofread losses equal its automatic ones:
+# trained in both modes or in the automatic mode alone, it is then the same network.
 
 # %%
 import pandas as pd
@@ -204,7 +204,9 @@ show_figure(
 # %% [markdown]
 # The pairs of different heads with the lowest cosines. *Cosine*: mean over the probe batches, with its t-interval.
 # *Without noise*: that mean over the geometric mean of the two tasks' noise floors, an estimate that may lie beyond one.
-# *Conflict rate*: share of the probe batches in which the cosine is negative.
+# *Conflict rate*: share of the probe batches in which the cosine is negative. *Magnitude similarity* is one where both
+# gradients are as long and near zero where one is much longer: a conflict with a gradient that is next to nothing changes
+# nothing. Probe batches are drawn from one small part and overlap, so intervals are rather too narrow.
 
 # %%
 lowest = pairs[head_a != head_b].nsmallest(6, "cosine")
@@ -213,12 +215,13 @@ least = [
         "cosine": {"value": row.cosine, "low": row.lower95, "high": row.upper95},
         "first": shown_name(row.task_a),
         "second": shown_name(row.task_b),
+        "similarity": row.magnitude_similarity,
     }
     for row in lowest.head(1).itertuples()
 ]
 named = lowest.assign(task=lowest["task_a"].map(shown_name), against=lowest["task_b"].map(shown_name))
 show_table(
-    readable_conflicts(named, ["task", "against"]).drop(columns="magnitude similarity"),
+    readable_conflicts(named, ["task", "against"]),
     source=f"checkpoints/fold_0/{arms[0]}/gradients.parquet",
     caption=f"Least agreeing pairs of different heads, whole backbone. {probed}",
     index=False,
@@ -266,6 +269,9 @@ section = {
     "first_arm": shown_name(arms[0]),
     "modes": list(parameters.modes),
     "different_heads": different,
+    "pairs_of_heads": len(
+        {frozenset(pair) for pair in zip(head_a, head_b, strict=True) if pair[0] != pair[1]}
+    ),
     "same_head": same,
     "clicks_change": change,
     "lowest": least[0] if least else None,

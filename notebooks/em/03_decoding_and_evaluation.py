@@ -55,7 +55,6 @@ parameters = read_parameters("em", globals())
 # %%
 import pandas as pd
 from mtl.evaluation.comparison import verdict
-from mtl.evaluation.em.alarms import alarm_table, block_alarms, object_alarms, segmentation_alarms
 from mtl.reporting.claims import claim, show_table
 from mtl.reporting.figures import show_figure, use_report_style
 from mtl.reporting.figures_em import marked_planes, planes
@@ -67,6 +66,7 @@ from mtl.studies.em.segmentation import INTENSITY, segment_image, segment_with_n
 from mtl.studies.em.segmentation_scores import (
     SHOWN,
     block_kind,
+    block_table,
     chosen_settings,
     counted_objects,
     decoding_name,
@@ -76,7 +76,7 @@ from mtl.studies.em.segmentation_scores import (
     scores_of,
 )
 from mtl.studies.em.study import EMStudy
-from mtl.studies.em.variants import AUTOMATIC_ONLY
+from mtl.studies.em.variants import AUTOMATIC_ONLY, shown_name
 
 use_report_style()
 study = EMStudy(parameters)
@@ -100,7 +100,7 @@ for variant in judged:
     found |= {(variant, method): made for method, made in segment_with_network(study, variant).items()}
 settings = [
     {
-        "network": network.replace("_", " "),
+        "network": shown_name(network),
         "method": decoding_name(method),
         "validation error": made.validation_error,
         "chosen": chosen_settings(study, network, method, made.settings),
@@ -115,6 +115,9 @@ show_table(
 )
 
 # %% [markdown]
+# Where the run has them, the arm `embedding` and *automatic only* are one network, trained twice with the same result: clicks
+# have no weights in the one, and no loss in the other.
+#
 # ## Scores on the test part
 # *What is scored*: voxels of true objects. True background and unknown voxels are left out of every metric; every method
 # fills them, which costs and earns nothing (as in SNEMI3D and CREMI).
@@ -124,15 +127,17 @@ show_table(
 # share more than half of their union: with $TP$ found, $FP$ false and $FN$ missed ones $AP50 = TP / (TP + FP + FN)$ and
 # $PQ = \sum IoU / (TP + FP/2 + FN/2)$.
 #
-# Intervals are over blocks of the test part (the caption says how many): in 3-D boxes, in 2-D columns through all its
-# planes, since neighbouring planes show the same cells. They cover the choice of tissue within this volume, not another
-# volume and not another training.
+# Intervals are over blocks of the test part (the caption says how many, and how large): in 3-D boxes that are not cut in
+# depth where slabs would be thin, in 2-D columns through all its planes, since planes that are near show the same cells.
+# Neighbouring blocks hold pieces of the same neurons, so intervals are rather too narrow. They cover the choice of tissue
+# within this volume, not another volume and not another training, and are not corrected for their number.
 
 # %%
 scores = {key: scores_of(study, made.labels) for key, made in found.items()}
+study.run.write_predictions("blocks", block_table(study, {key: made.labels for key, made in found.items()}))
 rows = [
     {
-        "network": network.replace("_", " "),
+        "network": shown_name(network),
         "method": decoding_name(method),
         **{label: values[name] for name, label in SHOWN.items()},
     }
@@ -142,7 +147,7 @@ blocks = f"{scores[NONE, INTENSITY]['adapted_rand'].n} {block_kind(study)}"
 show_table(
     pd.DataFrame(rows),
     source="segmentations/",
-    caption=f"Instances of the test part; intervals over {blocks}",
+    caption=f"Instances of the test part ({counted_objects(study)} objects count in AP50 and PQ); intervals over {blocks}",
     index=False,
 )
 
@@ -154,7 +159,7 @@ bars = {
     (network, method): {
         "label": decoding_name(method),
         "estimate": values["adapted_rand"],
-        "group": "no network" if network == NONE else network.replace("_", " "),
+        "group": "no network" if network == NONE else shown_name(network),
     }
     for (network, method), values in scores.items()
 }
@@ -177,7 +182,7 @@ base = found[NONE, INTENSITY].labels
 against = {v: difference_of(study, base, found[key].labels)["adapted_rand"] for v, key in chosen.items()}
 rows = [
     {
-        "network": v.replace("_", " "),
+        "network": shown_name(v),
         "decoding": decoding_name(chosen[v][1]),
         "difference in adapted Rand error": d,
         "reading": error_reading(d.low, d.high),
@@ -194,19 +199,31 @@ show_table(
 # %% [markdown]
 # ## Alarms
 # Patterns that make a number worth less than it looks: objects are mostly joined, an error that is not shown to be below
-# that of the intensity watershed, a test part unlike the part that chose the settings, few objects, few blocks.
+# that of the intensity watershed, a test part unlike the part that chose the settings, few objects, few blocks. Decodings
+# that were not chosen are looked at for joined objects alone.
 
 # %%
+from mtl.evaluation.em.alarms import (
+    alarm_table,
+    block_alarms,
+    mostly_merged_alarms,
+    object_alarms,
+    segmentation_alarms,
+)
+
 rung = {
-    v.replace("_", " "): segmentation_alarms(scores[key], found[key].validation_error, against[v])
+    shown_name(v): segmentation_alarms(scores[key], found[key].validation_error, against[v])
     for v, key in chosen.items()
 }
+for (network, method), values in scores.items():
+    if network != NONE and (network, method) != chosen[network]:
+        rung[f"{shown_name(network)}, {decoding_name(method)}"] = mostly_merged_alarms(values)
 image_alone = (NONE, INTENSITY)
 rung[INTENSITY] = segmentation_alarms(scores[image_alone], found[image_alone].validation_error)
 rung["test part"] = object_alarms(counted_objects(study)) + block_alarms(scores[image_alone])
 alarms = alarm_table(rung)
 best = min(judged, key=lambda v: found[chosen[v]].validation_error)
-heard = [best.replace("_", " "), "test part"]
+heard = [shown_name(best), "test part"]
 display(show_table(alarms, source="segmentations/", caption="Alarms", index=False, if_empty="No alarm."))
 
 # %% [markdown]
@@ -248,7 +265,7 @@ else:
 named = {
     "truth": study.test_labels,
     INTENSITY: base,
-    f"{first}, {decoding_name(chosen[first][1])}": found[chosen[first]].labels,
+    f"{shown_name(first)}, {decoding_name(chosen[first][1])}": found[chosen[first]].labels,
 }
 shown, titles = object_planes(study, named, n=3)
 show_figure(

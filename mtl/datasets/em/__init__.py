@@ -10,7 +10,7 @@ from mtl.datasets.em.ome_zarr import open_zarr
 from mtl.datasets.em.opening import open_volume
 from mtl.datasets.em.prompt_sampling import PointSample, proofread_mode, resolve_fractionary, sample_points
 from mtl.datasets.em.tiff import read_isbi2012, read_snemi3d, read_tiff_stack
-from mtl.datasets.em.volumes import UNKNOWN, EMVolume, check_foreground
+from mtl.datasets.em.volumes import UNKNOWN, EMVolume, check_contrast, check_foreground
 from mtl.datasets.em.z_split import ZSplit, z_split
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "EMVolume",
     "PointSample",
     "ZSplit",
+    "check_contrast",
     "check_foreground",
     "collate",
     "contact_membrane",

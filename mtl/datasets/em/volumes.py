@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ from mtl.datasets.em.volume_checks import check_image, check_labels, check_spaci
 from mtl.errors import DataError, ParameterError
 
 UNKNOWN = -100
+LEAST_CONTRAST = 0.1  # share of the range of a type of 16 bits or more that grey values should fill
 SLAB_VOXELS = 1 << 22  # what walking through a volume holds at a time
 
 Box = tuple[slice, slice, slice]
@@ -174,6 +176,26 @@ def check_foreground(volume: EMVolume, seed: int = 0) -> None:
         f"volume {volume.name!r}: labels hold no known foreground (only 0 and {UNKNOWN}); expected at least "
         "one instance id above 0"
     )
+
+
+def check_contrast(volume: EMVolume, seed: int = 0, blocks: int = 8) -> None:
+    """Raise `DataError` for grey values of 16 bits or more that fill a small share of their type's range.
+
+    Looks at a few blocks in a seeded random order. Without ``intensity_range`` the type's whole range is
+    [0, 1], so that 12 bits in uint16 would leave an image that is nearly black throughout.
+    """
+    dtype = np.dtype(volume.image.dtype)
+    if volume.intensity_range is not None or dtype.kind not in "iu" or dtype.itemsize < 2:
+        return
+    boxes = list(islice(_shuffled_blocks(volume, seed), blocks))
+    ends = [(int(part.min()), int(part.max())) for part in (np.asarray(volume.image[box]) for box in boxes)]
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    limits = np.iinfo(dtype)
+    if high - low < LEAST_CONTRAST * (limits.max - limits.min):
+        raise DataError(
+            f"volume {volume.name!r}: grey values from {low} to {high} fill little of the range of {dtype}; "
+            f"say which of them are 0 and 1: intensity_range={low},{high}"
+        )
 
 
 def _shuffled_blocks(volume: EMVolume, seed: int, side: int = 64) -> Iterator[Box]:

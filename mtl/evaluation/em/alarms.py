@@ -7,7 +7,7 @@ alarm says that a number must not be read alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -17,6 +17,7 @@ from mtl.evaluation.statistics import Estimate
 #: Recall of true pairs from which a segmentation never cuts, and precision below which it joins most.
 NEVER_CUT, MOSTLY_JOINED = 0.99, 0.5
 MOST_FAIL = 0.5
+TINY_SHARE = 0.1
 #: Codes as a reader understands them, in tables and answers.
 WORDS = {
     "mostly_merged": "mostly joins objects",
@@ -24,7 +25,9 @@ WORDS = {
     "not_better_than_baseline": "not shown to be better than the intensity watershed",
     "validation_apart": "test part unlike the validation part",
     "undefined": "measures without a value",
+    "clicks_harm": "clicks make it worse",
     "clicks_do_not_help": "clicks not shown to help",
+    "tiny_masks": "masks that end at the click",
     "mostly_failed": "most objects never become good",
     "few_objects": "few objects",
     "few_blocks": "few blocks",
@@ -55,20 +58,40 @@ def segmentation_alarms(
     return [alarm for alarm in found if alarm]
 
 
+def mostly_merged_alarms(scores: Mapping[str, Estimate]) -> list[Alarm]:
+    """Of a segmentation that was not chosen, only whether it mostly joins objects. Code: mostly_merged."""
+    alarm = _mostly_merged(scores)
+    return [alarm] if alarm else []
+
+
 def click_alarms(figures: Mapping[str, Estimate], clicks: int) -> list[Alarm]:
     """Alarms of one arm's click curve.
 
     Args:
         figures: of ``summarise_clicks``; clicks: after which the gain is read.
 
-    Codes: clicks_do_not_help, mostly_failed.
+    Codes: clicks_harm (after so many clicks, or after the first one) or clicks_do_not_help, mostly_failed.
     """
     gain, failed = figures[f"gain@{clicks}"], figures["failed@85"]
     found = [
-        _clicks_do_not_help(gain, clicks),
+        _harm(figures, clicks) or _clicks_do_not_help(gain, clicks),
         _mostly_failed(failed),
     ]
     return [alarm for alarm in found if alarm]
+
+
+def tiny_mask_alarms(voxels: Sequence[int], reach: int) -> list[Alarm]:
+    """Alarm of an arm many of whose masks hold no more than what a click reaches. Code: tiny_masks.
+
+    Args:
+        voxels: of each object's mask after its first click; reach: voxels whose outputs one click changes.
+    """
+    share = sum(size <= reach for size in voxels) / max(len(voxels), 1)
+    if share <= TINY_SHARE:
+        return []
+    return [
+        Alarm("tiny_masks", f"after the first click {share:.0%} of the masks hold at most {reach} voxels")
+    ]
 
 
 def object_alarms(n: int, least: int = MIN_UNITS) -> list[Alarm]:
@@ -134,6 +157,14 @@ def _undefined(scores: Mapping[str, Estimate]) -> Alarm | None:
     if not missing:
         return None
     return Alarm("undefined", "no value for " + ", ".join(f"{name} ({why})" for name, why in missing.items()))
+
+
+def _harm(figures: Mapping[str, Estimate], clicks: int) -> Alarm | None:
+    worse = [k for k in dict.fromkeys((clicks, 1)) if _ends(figures[f"gain@{k}"])[1] < 0]
+    if not worse:
+        return None
+    said = [f"{figures[f'gain@{k}'].value:+.3f} after {k} click{'s' * (k > 1)}" for k in worse]
+    return Alarm("clicks_harm", f"Dice changes by {' and '.join(said)}; the interval lies below zero")
 
 
 def _clicks_do_not_help(gain: Estimate, clicks: int) -> Alarm | None:

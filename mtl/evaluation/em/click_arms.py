@@ -10,6 +10,7 @@ from mtl.evaluation.comparison import Difference, holm
 from mtl.evaluation.em.click_curves import compare_clicks
 
 ALPHA = 0.05
+LESS_IS_BETTER = ("noc", "failed")
 BETTER, WORSE, OPEN, NO_VERDICT = "better", "worse", "no difference shown", "no verdict"
 COLUMNS = (
     "figure", "first", "second", "value", "low", "high", "n", "unit", "p_value", "p_holm",
@@ -29,7 +30,7 @@ def compare_click_arms(
 
     Args:
         runs: arm to its click table (``click_table``), of the same objects.
-        figures: names of ``click_figures`` of which more is better.
+        figures: names of ``click_figures``; of ``noc`` and ``failed`` less is better.
         min_objects: below so many there is no verdict.
 
     Returns:
@@ -62,4 +63,5 @@ def _verdict(row: object, min_objects: int) -> str:
         return NO_VERDICT
     if p >= ALPHA or low <= 0 <= high:
         return OPEN
-    return BETTER if value > 0 else WORSE
+    less_is_better = row.figure.startswith(LESS_IS_BETTER)  # type: ignore[attr-defined]
+    return BETTER if (value < 0) == less_is_better else WORSE

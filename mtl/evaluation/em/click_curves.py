@@ -13,6 +13,7 @@ needs 0 clicks. Once no error is left the user stops, and the last Dice stands. 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ from mtl.evaluation.weighted import weighted_mean
 
 MAX_CLICKS = 10
 TARGETS = (85, 90)  # per cent of Dice
+EXCHANGES = 20_000  # draws of a randomisation test: p-values that are corrected must be able to be small
 Labels = NDArray[np.integer]
 Answer = Callable[[NDArray[np.int64], NDArray[np.int8]], Mask]
 """``answer(points (k, S) int64, labels (k,) int8: 1 positive, 0 negative) -> mask (*sp) bool``: all clicks so
@@ -38,10 +40,15 @@ far, in order; a call with a single click begins another object."""
 
 @dataclass(frozen=True)
 class ClickRun:
-    """Dice after 0, 1, ..., K clicks, and the clicks given (fewer than K where nothing was left)."""
+    """Dice after 0, 1, ..., K clicks, and the clicks given (fewer than K where nothing was left).
+
+    ``sizes``: voxels of the mask after each click given; ``seconds``: until it was there.
+    """
 
     dice: tuple[float, ...]
     clicks: tuple[Click, ...]
+    sizes: tuple[int, ...]
+    seconds: tuple[float, ...]
 
 
 def simulate_clicks(
@@ -61,15 +68,19 @@ def simulate_clicks(
     mask = np.zeros_like(truth) if automatic is None else automatic
     known = np.ones_like(truth) if known is None else known
     scores, clicks = [dice(mask[known], truth[known])], []
+    sizes, seconds = [], []
     while len(clicks) < max_clicks and (click := user.next_click(truth, mask, clicks, known)):
         clicks.append(click)
         points = np.array([c.point for c in clicks], np.int64)
-        mask = np.asarray(answer(points, np.array([c.positive for c in clicks], np.int8)))
+        signs, start = np.array([c.positive for c in clicks], np.int8), time.perf_counter()
+        mask = np.asarray(answer(points, signs))
+        seconds.append(time.perf_counter() - start)
         if mask.dtype != bool or mask.shape != truth.shape:
             raise DataError(f"the answer is {mask.dtype} {mask.shape}: expected a boolean mask {truth.shape}")
+        sizes.append(int(mask.sum()))
         scores.append(dice(mask[known], truth[known]))
     scores += [scores[-1]] * (max_clicks + 1 - len(scores))
-    return ClickRun(tuple(scores), tuple(clicks))
+    return ClickRun(tuple(scores), tuple(clicks), tuple(sizes), tuple(seconds))
 
 
 def click_table(
@@ -88,7 +99,8 @@ def click_table(
 
     labels (*sp): instance ids, ``ignore_index`` unknown. automatic (*sp): the automatic instances.
     objects: ids to click on (`choose_objects`).
-    Returns columns volume, object, voxels, clicks, dice_0 ... dice_K.
+    Returns columns volume, object, voxels, clicks, first_mask (voxels of the mask after the first click; NaN
+    without one), dice_0 ... dice_K, and seconds_1 ... seconds_K (NaN beyond the clicks given).
     """
     known = labels != ignore_index
     rows = []
@@ -101,11 +113,21 @@ def click_table(
             "object": int(instance),
             "voxels": int(truth.sum()),
             "clicks": len(run.clicks),
+            "first_mask": run.sizes[0] if run.sizes else np.nan,
         }
-        rows.append(row | {f"dice_{k}": score for k, score in enumerate(run.dice)})
+        row |= {f"dice_{k}": score for k, score in enumerate(run.dice)}
+        rows.append(row | {f"seconds_{k}": value for k, value in enumerate(run.seconds, start=1)})
         on_object(number + 1, len(objects))
-    names = ["volume", "object", "voxels", "clicks", *(f"dice_{k}" for k in range(max_clicks + 1))]
+    names = ["volume", "object", "voxels", "clicks", "first_mask"]
+    names += [f"dice_{k}" for k in range(max_clicks + 1)] + [f"seconds_{k + 1}" for k in range(max_clicks)]
     return pd.DataFrame(rows, columns=names)
+
+
+def click_seconds(table: pd.DataFrame) -> NDArray[np.float64]:
+    """Seconds of every click of a click table, the first object's left out: it warms the network up."""
+    columns = [name for name in table if name.startswith("seconds_")]
+    values = table.iloc[1:][columns].to_numpy(float).ravel()
+    return values[np.isfinite(values)]
 
 
 def choose_objects(
@@ -173,5 +195,5 @@ def compare_clicks(
     if list(first) != list(second) or not first[keys].equals(second[keys]):
         raise ProtocolError("the two click tables hold other objects or other numbers of clicks: no pairs")
     one, other = click_figures(first), click_figures(second)
-    settings = {"n_resamples": n_resamples, "seed": seed, "unit": "object"}
+    settings = {"n_resamples": n_resamples, "n_exchanges": EXCHANGES, "seed": seed, "unit": "object"}
     return {name: paired_difference(one[name], other[name], None, **settings) for name in one}

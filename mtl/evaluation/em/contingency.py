@@ -29,6 +29,7 @@ from mtl.errors import DataError, ParameterError
 
 Background = Literal["exclude", "segment"]
 Labels = NDArray[np.integer]
+THINNEST = 250.0  # nm of depth: planes nearer than that are cut through the same cells
 
 
 @dataclass(frozen=True)
@@ -130,14 +131,20 @@ def cut_into_blocks(shape: Sequence[int], parts: Sequence[int]) -> NDArray[np.in
     return blocks
 
 
-def usual_parts(shape: Sequence[int], planar: bool = False) -> tuple[int, ...]:
+def usual_parts(shape: Sequence[int], depth: float | None = None, planar: bool = False) -> tuple[int, ...]:
     """Parts per axis for `cut_into_blocks`: 3 per axis in 3-D, 4 per axis in 2-D, fewer on tiny axes.
 
-    planar: a stack of 2-D samples is cut into columns through all planes, because neighbouring sections show
-    the same cells and are no independent units.
+    depth: of a volume in nm; it is cut only into slabs of ``THINNEST`` or more, because thin ones show the
+    same cells and are hardly more than copies of one another; where it is not cut at all, the plane is cut
+    as in 2-D.
+    None: not known. planar: a stack of 2-D samples is cut into columns through all planes, for the same
+    reason.
     """
     if planar:
         return (1, *usual_parts(shape[1:]))
+    if len(shape) == 3 and depth is not None:
+        slabs = min(3, max(1, int(depth / THINNEST)), shape[0])
+        return slabs, *(min(4 if slabs == 1 else 3, length) for length in shape[1:])
     return tuple(min(3 if len(shape) == 3 else 4, length) for length in shape)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from mtl.evaluation.em.agreement import CLUSTERING_METRICS, clustering_metrics
@@ -44,6 +45,7 @@ def evaluate_instances(
     ignore_index: int = -100,
     parts: Sequence[int] | None = None,
     planar: bool = False,
+    depth: float | None = None,
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Estimate]:
@@ -52,10 +54,10 @@ def evaluate_instances(
     predicted, truth (*sp): instance ids, 0 background; truth ``ignore_index`` unknown.
     min_size: voxels below which an instance is a crumb for AP50 and PQ (Rand and VOI weigh by size anyway).
     background: see `mtl.evaluation.em.contingency`.
-    parts: blocks per axis; None: `usual_parts`. planar: the volume is a stack of 2-D samples.
-    Raises DataError, ParameterError as `contingency` and `cut_into_blocks` do.
+    parts: blocks per axis; None: `usual_parts`, which ``depth`` (nm) and planar (a stack of 2-D samples)
+    decide. Raises DataError, ParameterError as `contingency` and `cut_into_blocks` do.
     """
-    blocks = cut_into_blocks(np.shape(truth), parts or usual_parts(np.shape(truth), planar))
+    blocks = cut_into_blocks(np.shape(truth), parts or usual_parts(np.shape(truth), depth, planar))
     table = contingency(predicted, truth, blocks=blocks, background=background, ignore_index=ignore_index)
     return _intervals(_figures_of(table, min_size), table, n_resamples, seed)
 
@@ -70,6 +72,7 @@ def compare_segmentations(
     ignore_index: int = -100,
     parts: Sequence[int] | None = None,
     planar: bool = False,
+    depth: float | None = None,
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Estimate]:
@@ -77,7 +80,7 @@ def compare_segmentations(
 
     Arguments as in `evaluate_instances`. For the errors (Rand, VOI) below 0 means that ``second`` is better.
     """
-    blocks = cut_into_blocks(np.shape(truth), parts or usual_parts(np.shape(truth), planar))
+    blocks = cut_into_blocks(np.shape(truth), parts or usual_parts(np.shape(truth), depth, planar))
     settings = {"blocks": blocks, "background": background, "ignore_index": ignore_index}
     tables = [contingency(labels, truth, **settings) for labels in (first, second)]
     one, other = (_figures_of(table, min_size) for table in tables)
@@ -87,6 +90,29 @@ def compare_segmentations(
         return {name: of_other[name] - of_one[name] for name in of_one}
 
     return _intervals(difference, tables[0], n_resamples, seed, bounded=False)
+
+
+def block_scores(
+    predicted: Labels,
+    truth: Labels,
+    *,
+    min_size: int = 0,
+    background: Background = "exclude",
+    ignore_index: int = -100,
+    parts: Sequence[int] | None = None,
+    planar: bool = False,
+    depth: float | None = None,
+) -> pd.DataFrame:
+    """One row per block: ``block``, ``voxels``, and every figure of the block alone, NaN where undefined.
+
+    Arguments as in `evaluate_instances`. Of the whole volume these are no means: its pairs cross blocks.
+    """
+    blocks = cut_into_blocks(np.shape(truth), parts or usual_parts(np.shape(truth), depth, planar))
+    table = contingency(predicted, truth, blocks=blocks, background=background, ignore_index=ignore_index)
+    alone = np.eye(table.n_blocks)
+    voxels = np.bincount(table.block, weights=table.count, minlength=table.n_blocks)
+    figures = _figures_of(table, min_size)(alone)
+    return pd.DataFrame({"block": np.arange(table.n_blocks), "voxels": voxels.astype(int), **figures})
 
 
 def adapted_rand_error(

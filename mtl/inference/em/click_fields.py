@@ -62,6 +62,11 @@ class KeptFields:
         self.shape = tuple(image.shape[2:])
         self._applied: list[Click] = []
         self._fields = _fields(model.semantic_head(self.features), model.instance_head(self.features))
+        self._unprompted = self._fields.instance.clone() if model.click_reach else None
+
+    def unprompted(self, points: Tensor) -> Tensor | None:
+        """``(E, P)`` embeddings at ``points`` ``(P, S)`` without any click; None where clicks change none."""
+        return None if self._unprompted is None else self._unprompted[:, *points.T.to(self.features.device)]
 
     def at(self, clicks: Sequence[Click]) -> Fields:
         """The fields with exactly these clicks; the tensors are those of the last call, changed in place."""
@@ -120,6 +125,9 @@ class RerunFields:
     def __init__(self, model: EMModel, image: Tensor, semantic_id: int) -> None:
         self.model, self.image = model, image
         self.semantic_ids = torch.tensor([semantic_id], device=image.device)
+
+    def unprompted(self, points: Tensor) -> None:
+        """Nothing: what clicks change here, they change everywhere."""
 
     def at(self, clicks: Sequence[Click]) -> Fields:
         """The fields with exactly these clicks, from the image on."""

@@ -174,7 +174,7 @@ class RuleAnswers:
         points, labels = as_prompts(clicks, fields.foreground.dim())
         return clicks_to_mask(
             fields.instance, fields.foreground, points[0], labels[0],
-            model.delta_d, self.threshold, model.spacing,
+            model.delta_d, self.threshold, model.spacing, self._fields.unprompted(points[0]),
         )  # fmt: skip
 
     def fields(self, clicks: Sequence[Click]) -> Fields:

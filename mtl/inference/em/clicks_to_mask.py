@@ -5,7 +5,9 @@ and, with the embeddings :math:`f_p` at the positive clicks and :math:`f_n` at t
 
 .. math:: \min_p |f - f_p| \le \delta_d \quad\text{and}\quad \min_p |f - f_p| < \min_n |f - f_n|
 
-(the second only where there are negative clicks). A voxel clicked as positive is one in any case. What is
+(the second only where there are negative clicks). Where prompts move the embedding near a click but not far
+from it, :math:`f_p` and :math:`f_n` are known twice, with the clicks and without: both count, so that voxels
+on either side are compared with their like. A voxel clicked as positive is one in any case. What is
 connected to a positive click, by faces and through candidates, is the heart of the mask. With a threshold
 above one half, which keeps the heart from leaking through faint membranes, it then grows back voxel by voxel
 over foreground (probability above one half) that the threshold cut off, as far as ``GROWTH`` times the finest
@@ -51,6 +53,7 @@ def clicks_to_mask(
     delta_d: float = DELTA_D,
     threshold: float = FOREGROUND,
     spacing: Sequence[float] | None = None,
+    unprompted: Tensor | None = None,
 ) -> np.ndarray:
     """The mask that the clicks stand for.
 
@@ -62,6 +65,7 @@ def clicks_to_mask(
         delta_d: largest distance from the embedding at a positive click.
         threshold: probability of foreground above which a voxel can carry the mask on.
         spacing: nm per voxel along each axis; the same along all where not given.
+        unprompted: ``(E, P)``, the embedding at each point without any click, where clicks change it.
 
     Returns:
         ``(*sp)`` bool, C-contiguous.
@@ -79,9 +83,9 @@ def clicks_to_mask(
     positive, negative = points[labels == 1], points[labels == 0]
     if len(positive) == 0:
         return np.zeros(shape, dtype=bool)
-    at_positive, at_negative = (
-        embedding[:, *clicked.T.to(embedding.device)] for clicked in (positive, negative)
-    )
+    at_points = embedding[:, *points.T.to(embedding.device)]
+    known = [at_points] if unprompted is None else [at_points, unprompted]
+    at_positive, at_negative = (torch.cat([at[:, labels == sign] for at in known], 1) for sign in (1, 0))
 
     def found(box: Box) -> Tensor:
         inside = _with_clicks(foreground[box] > threshold, positive, box)

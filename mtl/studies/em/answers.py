@@ -47,7 +47,10 @@ def _untold(told: Mapping[str, Any]) -> str:
         return ""
     if told["asked"] < 1:
         return "; a chance of {data_and_targets.told.asked} per object was asked for"
-    return ": what is missing is so thin that the line drawn between touching objects covers it"
+    return (
+        ": what is missing is so thin that the line drawn between touching objects covers it, and is taught "
+        "as background ({data_and_targets.told.line_share:.0%} of the object voxels are in that line)"
+    )
 
 
 def training_answer(section: Mapping[str, Any]) -> str:
@@ -56,7 +59,8 @@ def training_answer(section: Mapping[str, Any]) -> str:
     if section["lowest"]:
         sentences.append(
             "The lowest cosine is {training.lowest.cosine} ({training.lowest.first:text} against "
-            "{training.lowest.second:text})."
+            "{training.lowest.second:text}; magnitude similarity {training.lowest.similarity}: near zero, "
+            "one of the two gradients is next to nothing beside the other)."
         )
     if section["same_head"]["pairs"]:
         sentences.append(
@@ -75,7 +79,7 @@ def training_headline(section: Mapping[str, Any]) -> str:
     counts = section["different_heads"]
     if counts["no_verdict"] == counts["pairs"]:
         return "no verdict"
-    return f"{counts['conflict']} conflict / {counts['unclear']} unclear"
+    return f"{counts['conflict']} conflict / {counts['agree']} agree / {counts['unclear']} unclear"
 
 
 def evaluation_answer(section: Mapping[str, Any]) -> str:
@@ -127,11 +131,21 @@ def clicks_answer(section: Mapping[str, Any]) -> str:
     ]
     if rows:
         sentences.append(
-            f"Paired by object, with p-values corrected for all {{{of}.family}} comparisons (Holm): "
-            f"{'; '.join(rows)}. These readings are about the networks trained here, and the arm named first "
-            "was picked on these very objects."
+            f"In Dice after {often}, paired by object, with p-values corrected for all {{{of}.family}} "
+            f"comparisons of the table (Holm): {'; '.join(rows)}. These readings are about the networks "
+            "trained here, and the arm named first was picked on these very objects."
         )
+        sentences += _other_way(section)
     return " ".join([*sentences, f"Alarms: {{{of}.alarms:text}}."])
+
+
+def _other_way(section: Mapping[str, Any]) -> list[str]:
+    """Arms that one measure calls better than the first and another one worse."""
+    said: dict[str, set[str]] = {}
+    for row in section["comparisons"]:
+        said.setdefault(row["second"], set()).add(row["verdict"])
+    torn = [arm for arm, verdicts in said.items() if {"better", "worse"} <= verdicts]
+    return [f"Other measures of the table say the opposite of {_listed(torn)}."] if torn else []
 
 
 def sides_of_zero(differences: Mapping[str, tuple[float | None, float | None]]) -> dict[str, list[str]]:
@@ -163,6 +177,7 @@ def ablations_answer(section: Mapping[str, Any]) -> str:
         sentences = [
             f"One training of each, so **no verdict**: of {{ablations.n}} ablations of {arm}, the intervals "
             f"over blocks put the adapted Rand error of {_sides(section['sides'])}.",
+            *_against_arms(section),
             f"Farthest from the arm, on either side, is {farthest}: its error minus the arm's is "
             "{ablations.farthest.difference} (below zero: better than the arm).",
         ]
@@ -170,6 +185,17 @@ def ablations_answer(section: Mapping[str, Any]) -> str:
     if labels:
         sentences.append(f"Labels: {'; '.join(labels)}.")
     return " ".join([*sentences, skipped]).strip()
+
+
+def _against_arms(section: Mapping[str, Any]) -> list[str]:
+    """How large the differences are beside those between the arms."""
+    if not section["spread"]:
+        return []
+    return [
+        "The {ablations.n_arms} arms, whose backbones learn from the same losses, lie up to "
+        "{ablations.spread:.2f} apart themselves; {ablations.beyond_spread} of the differences are larger "
+        "than that."
+    ]
 
 
 def ablations_headline(
@@ -201,19 +227,18 @@ def _one_side(sides: Mapping[str, Sequence[str]]) -> str:
 
 
 def _sides(sides: Mapping[str, Sequence[str]]) -> str:
-    """How many ablations are above the arm, below it and on neither side, as a template with names."""
-    above, below = (_counted(sides, side, named=True) for side in ("above", "below"))
-    neither = f"{_counted(sides, 'neither')[0]} on neither side (no difference shown)"
-    parts = [f"{above[0]} above the arm's{above[1]}", f"{below[0]} below it{below[1]}", neither]
-    text = _listed([parts[0], *(f"of {part}" for part in parts[1:])])
-    return text + f"; {_counted(sides, 'unknown')[0]} without an interval" * bool(sides["unknown"])
+    """How many ablations are above the arm, below it and on neither side, as a template without names: what
+    one training puts on a side, the next one may not."""
+    parts = [
+        f"{_counted(sides, 'above')} above the arm's",
+        f"of {_counted(sides, 'below')} below it",
+        f"of {_counted(sides, 'neither')} on neither side (no difference shown)",
+    ]
+    return _listed(parts) + f"; {_counted(sides, 'unknown')} without an interval" * bool(sides["unknown"])
 
 
-def _counted(sides: Mapping[str, Sequence[str]], side: str, named: bool = False) -> tuple[str, str]:
-    """How many names are on a side, and which, in brackets."""
-    names = [f"*{{ablations.sides.{side}.{number}:text}}*" for number in range(len(sides[side]))]
-    count = f"{{ablations.counts.{side}}}" if names else "none"
-    return count, f" ({', '.join(names)})" if named and names else ""
+def _counted(sides: Mapping[str, Sequence[str]], side: str) -> str:
+    return f"{{ablations.counts.{side}}}" if sides[side] else "none"
 
 
 def _labelled(name: str) -> str:
@@ -228,7 +253,8 @@ def _conflicts(section: Mapping[str, Any]) -> str:
         pairs = f"any of the {heads}.pairs}} pairs of different heads"
         return f"there is **no verdict** on {pairs} ({heads}.why:text}})"
     text = (
-        f"of {heads}.pairs}} pairs of different heads {heads}.conflict}} conflict, {heads}.agree}} agree and "
+        f"of {heads}.pairs}} pairs of tasks of different heads (of {{training.pairs_of_heads}} pairs of "
+        f"heads, each in every combination of modes) {heads}.conflict}} conflict, {heads}.agree}} agree and "
         f"{heads}.unclear}} cannot be told from zero ({heads}.batches:text}} probe batches)"
     )
     if counts["no_verdict"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import cycle
 from statistics import median
 from typing import Any
@@ -35,6 +36,14 @@ class Workload:
     model: EMModel
     image: np.ndarray
     clicks: list[tuple[tuple[int, ...], bool]]
+
+    @cached_property
+    @torch.inference_mode()
+    def unprompted(self) -> Tensor | None:
+        """Embedding ``(E, *sp)`` without clicks, which the rule of the arm ``late`` looks at too."""
+        if self.model.injection != "late":
+            return None
+        return self.model(torch.from_numpy(self.image)[None, None])["instance"][0]
 
     @property
     def name(self) -> str:
@@ -76,9 +85,11 @@ class Workload:
             held = np.unique(parts[tuple(points[labels == 1].T.numpy())])
             return np.isin(parts, held[held > 0])
         foreground = predicted_foreground(output["semantic"][0])
+        unprompted = None if self.unprompted is None else self.unprompted[:, *points.T]
         return clicks_to_mask(
-            output["instance"][0], foreground, points, labels, self.model.delta_d, THRESHOLD
-        )
+            output["instance"][0], foreground, points, labels, self.model.delta_d, THRESHOLD,
+            unprompted=unprompted,
+        )  # fmt: skip
 
 
 def workload(

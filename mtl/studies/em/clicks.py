@@ -38,14 +38,30 @@ def chosen_objects(study: EMStudy) -> list[int]:
     )
 
 
+def clickable_objects(study: EMStudy) -> int:
+    """How many objects of the test part are large enough to be clicked."""
+    return len(choose_objects(study.test_labels, min_size=study.parameters.min_object_voxels))
+
+
+def click_voxels(study: EMStudy, arm: str) -> int:
+    """Voxels whose outputs one click of an arm can change; 0 where it changes none, or all."""
+    reach = study.model(arm).click_reach
+    return (2 * reach + 1) ** study.parameters.dims if reach else 0
+
+
+def window_sides(study: EMStudy) -> tuple[int, int, int]:
+    """Voxels of a window along z, y and x, where the part is large enough."""
+    p = study.parameters
+    return (1 if p.dims == 2 else p.click_planes, p.click_side, p.click_side)
+
+
 def window_around(mask: np.ndarray, study: EMStudy) -> Window:
     """Where an object ``(*sp)`` is judged: what of it lies outside counts neither way.
 
     ``click_planes`` x ``click_side`` x ``click_side`` voxels around its middle voxel (one plane where the
     volume is planar), less where the part is smaller.
     """
-    p = study.parameters
-    sides = (1 if p.dims == 2 else p.click_planes, p.click_side, p.click_side)
+    sides = window_sides(study)
     inside = np.argwhere(mask)
     middle = inside[((inside - inside.mean(0)) ** 2).sum(1).argmin()]
     return tuple(

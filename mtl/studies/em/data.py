@@ -8,7 +8,17 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from mtl.datasets.em import CropDataset, EMVolume, ZSplit, collate, open_volume, z_split
+import numpy as np
+
+from mtl.datasets.em import (
+    CropDataset,
+    EMVolume,
+    ZSplit,
+    check_contrast,
+    collate,
+    open_volume,
+    z_split,
+)
 from mtl.datasets.em.z_split import GAP
 from mtl.datasets.phantoms.em import em_phantom
 from mtl.errors import ParameterError, ProtocolError
@@ -29,7 +39,7 @@ def open_run_volume(parameters: EMParameters) -> EMVolume:
     """The phantom, or the volume that the parameters name.
 
     Raises:
-        DataError: see ``open_volume``.
+        DataError: see ``open_volume`` and ``check_contrast``.
         ParameterError: ``dims`` does not fit the volume.
     """
     p = parameters
@@ -48,6 +58,7 @@ def open_run_volume(parameters: EMParameters) -> EMVolume:
         if volume.planar != (p.dims == 2):
             kind, dims = ("a stack of separate planes", 2) if volume.planar else ("a volume", 3)
             raise ParameterError(f"parameter 'dims': {volume.name!r} is {kind}; dims={dims} is expected")
+        check_contrast(volume)
         return volume
     z, y, x = (float(value) for value in p.phantom_spacing.split(","))
     phantom = em_phantom(
@@ -61,6 +72,12 @@ def open_run_volume(parameters: EMParameters) -> EMVolume:
         seed=p.seed if p.data_seed < 0 else p.data_seed,
     )
     return replace(phantom, intensity_range=p.grey_range)
+
+
+def object_sizes(part: EMVolume) -> np.ndarray:
+    """Voxels of every object of a part."""
+    labels = part.read_labels(part.box)
+    return np.unique(labels[labels > 0], return_counts=True)[1]
 
 
 def gap_planes(parameters: EMParameters, depth: int) -> int:

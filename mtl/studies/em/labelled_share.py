@@ -20,8 +20,9 @@ def labelled_share(study: EMStudy, variant: str) -> dict[str, Any]:
 
     Returns:
         ``asked`` (the parameter), ``labelled`` and ``objects`` (numbers), ``objects_share``,
-        ``foreground_share`` (of the annotated objects' voxels) and ``known_share`` (of all voxels of the
-        part, background included).
+        ``foreground_share`` (of the annotated objects' voxels), ``line_share`` (of these voxels, taught as
+        background: the line between touching objects) and ``known_share`` (of all voxels of the part,
+        background included).
     """
     part, crops = study.parts["train"], study.crops(variant)
     return {"asked": crops.label_fraction} | shares(part.read_labels(part.box), crops.annotated(part))
@@ -40,5 +41,6 @@ def shares(labels: np.ndarray, annotated: np.ndarray) -> dict[str, Any]:
         "objects": objects,
         "objects_share": kept / max(objects, 1),
         "foreground_share": float((annotated[inside] >= 0).mean()) if objects else 0.0,
+        "line_share": float((annotated[inside] == 0).mean()) if objects else 0.0,
         "known_share": float((annotated >= 0).mean()),
     }

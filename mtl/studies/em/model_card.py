@@ -30,7 +30,7 @@ Clicks reach the network by `{p.injection}`; trained in the modes {", ".join(p.m
 - **Data**: the training planes of {data}, {spacing} nm per voxel; `split.json` of the run says which.
 - **Labels**: {labels}.
 - **Steps**: {p.epochs} epochs of {p.crops_per_epoch} crops of {crop} voxels.
-- **Scores**: `metrics.json` of the run; figures per object and per block in `predictions/`.
+- **Scores**: `metrics.json` of the run; figures per clicked object and per block in `predictions/`.
 - **Limits**: {_PHANTOM if made_up else _TISSUE} Other voxel sizes were not tried.
   Proofread what you publish.
 - Research use only.

@@ -271,6 +271,9 @@ def _range(text: str) -> tuple[float, float]:
 
 def _refuse_unknown(parameter: str, names: tuple[str, ...], known: Iterable[str]) -> None:
     unknown = [name for name in names if name not in known]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{parameter}: {twice} is named twice")
     if unknown or not names:
         wrong = f"unknown {', '.join(unknown)}" if unknown else "none is given"
         raise ValueError(f"{parameter}: {wrong}; there is {', '.join(known)} (several by comma)")

@@ -108,7 +108,7 @@ def network_methods(parameters: EMParameters, spacing: tuple[float, ...]) -> dic
     Directions are read only where they were learnt.
     """
     p, finest = parameters, min(spacing)
-    thresholds = [0.8, 0.9, 0.95, 0.98]
+    thresholds = [0.8, 0.9, 0.95, 0.98, 0.99]
     methods: dict[str, tuple[Decoding, Grid]] = {
         EMBEDDING: (
             by_embedding,

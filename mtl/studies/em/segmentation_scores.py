@@ -7,11 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from mtl.evaluation.em import compare_segmentations, evaluate_instances
+from mtl.evaluation.em.contingency import usual_parts
+from mtl.evaluation.em.segmentation import block_scores
 from mtl.evaluation.em.tuning import Grid, grid_points
 from mtl.evaluation.statistics import Estimate
 from mtl.inference.em.watershed import watershed_grid
+from mtl.studies.em.data import object_sizes
 from mtl.studies.em.segmentation import DIRECTION, EMBEDDING, INTENSITY, network_methods
 from mtl.studies.em.study import EMStudy
 
@@ -59,13 +63,30 @@ def described(settings: Mapping[str, Any], grid: Grid) -> str:
 
 
 def block_kind(study: EMStudy) -> str:
-    """What the intervals of scores are over, in words."""
-    return "blocks (columns through all planes)" if study.volume.planar else "blocks (3-D boxes)"
+    """What the intervals of scores are over, in words, with their size."""
+    test = study.parts["test"]
+    parts = usual_parts(test.shape, _depth(study), study.volume.planar)
+    sides = [n * step / cut for n, step, cut in zip(test.shape, test.spacing, parts, strict=True)]
+    if study.volume.planar:
+        return f"blocks (columns through all planes, {sides[1]:.0f} x {sides[2]:.0f} nm)"
+    return f"blocks ({' x '.join(f'{side:.0f}' for side in sides)} nm)"
 
 
 def scores_of(study: EMStudy, labels: np.ndarray) -> dict[str, Estimate]:
     """Every instance metric of ``labels`` ``(*sp)`` on the test part, with intervals over blocks."""
     return evaluate_instances(labels, study.test_labels, **_settings(study))
+
+
+def block_table(study: EMStudy, labels: Mapping[tuple[str, str], np.ndarray]) -> pd.DataFrame:
+    """Every metric of every block alone, for segmentations of the test part by network and method."""
+    settings = {
+        name: value for name, value in _settings(study).items() if name not in ("n_resamples", "seed")
+    }
+    parts = [
+        block_scores(found, study.test_labels, **settings).assign(network=network, method=method)
+        for (network, method), found in labels.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def difference_of(study: EMStudy, first: np.ndarray, second: np.ndarray) -> dict[str, Estimate]:
@@ -75,8 +96,7 @@ def difference_of(study: EMStudy, first: np.ndarray, second: np.ndarray) -> dict
 
 def counted_objects(study: EMStudy) -> int:
     """How many true objects of the test part are large enough to count."""
-    sizes = np.unique(study.test_labels[study.test_labels > 0], return_counts=True)[1]
-    return int((sizes >= study.parameters.min_object_voxels).sum())
+    return int((object_sizes(study.parts["test"]) >= study.parameters.min_object_voxels).sum())
 
 
 def negated(estimate: Estimate) -> Estimate:
@@ -103,11 +123,18 @@ def object_planes(
     return (images, labels), titles
 
 
+def _depth(study: EMStudy) -> float:
+    """Of the test part, in nm."""
+    test = study.parts["test"]
+    return test.shape[0] * test.spacing[0]
+
+
 def _settings(study: EMStudy) -> dict[str, Any]:
     p = study.parameters
     return {
         "min_size": p.min_object_voxels,
         "planar": study.volume.planar,
+        "depth": _depth(study),
         "n_resamples": p.n_bootstrap,
         "seed": p.seed,
     }

@@ -14,8 +14,10 @@ from mtl.evaluation.em.alarms import (
     alarm_table,
     block_alarms,
     click_alarms,
+    mostly_merged_alarms,
     object_alarms,
     segmentation_alarms,
+    tiny_mask_alarms,
 )
 from mtl.evaluation.protocol import Alarm
 from mtl.evaluation.statistics import Estimate
@@ -87,8 +89,8 @@ def test_what_has_no_value_is_named(truth):
     assert alarm.code == "undefined" and "ap50 (no object to count" in alarm.message
 
 
-def clicks(gain: Estimate, failed: float) -> dict[str, Estimate]:
-    return {"gain@3": gain, "failed@85": estimate(failed)}
+def clicks(gain: Estimate, failed: float, first: Estimate | None = None) -> dict[str, Estimate]:
+    return {"gain@1": first or estimate(0.1, 0.0, 0.2), "gain@3": gain, "failed@85": estimate(failed)}
 
 
 def test_clicks():
@@ -98,6 +100,26 @@ def test_clicks():
         "mostly_failed",
     }
     assert codes(click_alarms(clicks(estimate(0.1, -0.1, 0.3), 0.2), 3)) == {"clicks_do_not_help"}
+
+
+def test_clicks_that_make_it_worse():
+    (alarm,) = click_alarms(clicks(estimate(-0.2, -0.3, -0.1), 0.2), 3)
+    assert alarm.code == "clicks_harm" and "-0.200 after 3 clicks;" in alarm.message
+    (alarm,) = click_alarms(clicks(estimate(0.3, 0.2, 0.4), 0.2, first=estimate(-0.1, -0.2, -0.05)), 3)
+    assert alarm.code == "clicks_harm" and "-0.100 after 1 click;" in alarm.message
+
+
+def test_masks_that_end_at_the_click():
+    (alarm,) = tiny_mask_alarms([1, 100, 125, 4000], 125)
+    assert alarm.code == "tiny_masks" and "75% of the masks hold at most 125 voxels" in alarm.message
+    assert tiny_mask_alarms([400, 500], 125) == [] and tiny_mask_alarms([], 125) == []
+    assert tiny_mask_alarms([1, 2], 0) == []  # the arm's clicks change nothing, or everything
+
+
+def test_decodings_that_were_not_chosen_ring_for_joined_objects_alone(truth):
+    joined = evaluate_instances(np.ones_like(truth), truth, n_resamples=100)
+    assert codes(mostly_merged_alarms(joined)) == {"mostly_merged"}
+    assert mostly_merged_alarms(evaluate_instances(truth, truth, n_resamples=100)) == []
 
 
 def test_the_table_says_what_rang():

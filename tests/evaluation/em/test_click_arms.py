@@ -31,6 +31,18 @@ def test_an_arm_that_is_better_in_all_objects_is_called_so_and_one_that_is_level
     )
 
 
+def test_fewer_clicks_are_better():
+    runs = {"late": table(0.5), "input": table(0.62), "embedding": table(0.3)}
+    found = compare_click_arms(runs, ["noc@85", "dice@3"], n_resamples=400).set_index(["figure", "second"])
+    assert found["value"]["noc@85", "input"] < 0 and found["verdict"]["noc@85", "input"] == "better"
+    assert found["verdict"]["noc@85", "embedding"] == "worse"
+
+
+def test_p_values_are_not_limited_by_the_bootstrap():
+    found = compare_click_arms({"late": table(0.0), "input": table(0.3)}, ["dice@3"], n_resamples=100)
+    assert found["p_value"].tolist() == pytest.approx([1 / 20_001])
+
+
 def test_p_values_face_the_whole_table():
     """Holm by hand: sorted p times m, m-1, ..., never falling, at most 1."""
     runs = {"late": table(0.0), "a": table(0.004), "b": table(0.1)}

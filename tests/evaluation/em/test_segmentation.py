@@ -192,6 +192,8 @@ def test_blocks_of_all_unknown_tissue_are_no_units() -> None:
 def test_usual_parts() -> None:
     assert usual_parts((32, 128, 128)) == (3, 3, 3) and usual_parts((2, 9, 9)) == (2, 3, 3)
     assert usual_parts((64, 64)) == (4, 4) and usual_parts((5, 64, 64), planar=True) == (1, 4, 4)
+    thin, thicker, thick = (usual_parts((12, 100, 200), depth=nm) for nm in (120.0, 520.0, 5000.0))
+    assert (thin, thicker, thick) == ((1, 4, 4), (2, 3, 3), (3, 3, 3))
     blocks = cut_into_blocks((7, 5), (3, 2))
     assert np.bincount(blocks.ravel()).min() >= 4 and blocks.max() == 5
 

@@ -69,7 +69,9 @@ def full_run(
     )
 
 
-def mask_of(model: EMModel, output: dict[str, Tensor], clicks, threshold: float = 0.5) -> np.ndarray:
+def mask_of(
+    model: EMModel, image: np.ndarray, output: dict[str, Tensor], clicks, threshold: float = 0.5
+) -> np.ndarray:
     """The rule on a full run's outputs; for ``target_head`` its logits, connected to a positive click."""
     points, labels = prompts_of(clicks)
     if model.injection == "target_head":
@@ -77,7 +79,12 @@ def mask_of(model: EMModel, output: dict[str, Tensor], clicks, threshold: float 
         held = {int(parts[point]) for point, kind in clicks if kind == 1} - {0}
         return np.isin(parts, list(held))
     foreground = predicted_foreground(output["semantic"][0])
-    return clicks_to_mask(output["instance"][0], foreground, points[0], labels[0], model.delta_d, threshold)
+    unprompted = None
+    if model.injection == "late":
+        with torch.no_grad():
+            unprompted = model(torch.from_numpy(image)[None, None])["instance"][0][:, *points[0].T]
+    settings = {"delta_d": model.delta_d, "threshold": threshold, "unprompted": unprompted}
+    return clicks_to_mask(output["instance"][0], foreground, points[0], labels[0], **settings)
 
 
 @pytest.mark.parametrize("dims", [3, 2])
@@ -92,7 +99,7 @@ def test_answers_equal_a_full_run(injection: str, dims: int) -> None:
         mask = session.add(clicks[-1][0], positive=bool(clicks[-1][1]))
         for name, found in session.predictions().items():
             assert (found - expected[name][0]).abs().max() < 1e-5, (name, n)
-        assert np.array_equal(mask, mask_of(model, expected, clicks, threshold=0.6)), n
+        assert np.array_equal(mask, mask_of(model, image, expected, clicks, threshold=0.6)), n
         sizes.append(int(mask.sum()))
     assert len(set(sizes)) > 2 and max(sizes) < mask.size  # the clicks do something, and not everything
 
@@ -152,7 +159,7 @@ def test_a_new_click_after_undo_forgets_what_was_undone() -> None:
     kept = [clicks[0], clicks[1], clicks[3]]
     expected = full_run(model, image, kept)
     assert np.array_equal(session.redo(), mask) and len(session.history) == 3
-    assert np.array_equal(mask, mask_of(model, expected, kept))
+    assert np.array_equal(mask, mask_of(model, image, expected, kept))
     assert (session.predictions()["instance"] - expected["instance"][0]).abs().max() < 1e-5
 
 

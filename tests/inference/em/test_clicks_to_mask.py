@@ -194,6 +194,33 @@ def test_growing_back_leaves_out_what_was_clicked_as_negative() -> None:
     assert against[0, 6], "away from the click nothing changes"
 
 
+def test_voxels_far_from_a_click_are_compared_with_what_it_was_without_clicks() -> None:
+    """Prompts moved the embedding near the click: without its old one, the mask would end at their reach."""
+    alone = torch.zeros(2, 9, 20)
+    alone[:, :, 12:] = 5.0  # another object
+    prompted = alone.clone()
+    prompted[:, 2:7, 2:7] += 3.0
+    click, label = torch.tensor([[4, 4]]), torch.ones(1)
+    inside = torch.ones(9, 20)
+    near = clicks_to_mask(prompted, inside, click, label)
+    assert near.sum() == 25
+    both = clicks_to_mask(prompted, inside, click, label, unprompted=alone[:, *click.T])
+    assert np.array_equal(both, np.broadcast_to(np.arange(20) < 12, (9, 20)))
+
+
+def test_negative_clicks_are_known_without_clicks_as_well() -> None:
+    alone = torch.zeros(1, 5, 30)
+    alone[..., 15:] = 1.0
+    prompted = alone.clone()
+    prompted[..., 20:25] += 9.0
+    points, labels = torch.tensor([[2, 3], [2, 22]]), torch.tensor([1, 0])
+    inside, settings = torch.ones(5, 30), {"delta_d": 1.5}
+    deaf = clicks_to_mask(prompted, inside, points, labels, **settings)
+    assert deaf[2, 16]
+    heard = clicks_to_mask(prompted, inside, points, labels, unprompted=alone[:, *points.T], **settings)
+    assert not heard[2, 16] and heard[2, 10]
+
+
 def test_a_positive_click_is_in_the_mask_whatever_is_predicted_there() -> None:
     foreground = torch.zeros(5, 5)
     foreground[2, 3] = 1

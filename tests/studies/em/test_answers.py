@@ -35,7 +35,7 @@ def counts(**changes) -> dict:
 
 
 def data(**told) -> str:
-    told = {"asked": 1.0, "labelled": 43, "objects": 43} | told
+    told = {"asked": 1.0, "labelled": 43, "objects": 43, "line_share": 0.2} | told
     section = {
         "watershed": dict.fromkeys(("adapted_rand", "voi_split", "voi_merge"), ESTIMATE), "blocks": "boxes",
         "objects": 60, "objects_that_count": 50, "unknown": 0.25, "told": told,
@@ -47,6 +47,7 @@ def test_what_the_network_is_told_has_its_reason():
     assert data().endswith("The network is told 43 of the 43 objects of the training part.")
     assert "intervals are over 27 boxes" in data() and "(lower is better) of 0.30" in data()
     assert "42 of the 43 objects of the training part: what is missing is so thin" in data(labelled=42)
+    assert "(20% of the object voxels are in that line)" in data(labelled=42)
     text = data(labelled=20, asked=0.5)
     assert "a chance of 0.50 per object was asked for" in text and "thin" not in text
 
@@ -55,8 +56,8 @@ def training(**changes) -> str:
     section = {
         "first_arm": "late", "modes": ["automatic", "proofread"], "different_heads": counts(),
         "same_head": counts(pairs=3, agree=3, conflict=0, unclear=0), "clicks_change": None,
-        "lowest": {"cosine": ESTIMATE, "first": "automatic · embedding", "second": "b"},
-        "update_share": {"semantic": 0.4, "instance": 0.6},
+        "lowest": {"cosine": ESTIMATE, "first": "automatic · embedding", "second": "b", "similarity": 0.03},
+        "pairs_of_heads": 3, "update_share": {"semantic": 0.4, "instance": 0.6},
     } | changes  # fmt: skip
     return said("training", training_answer(section), section)
 
@@ -64,8 +65,8 @@ def training(**changes) -> str:
 def test_pairs_that_cannot_be_told_from_zero_are_not_called_agreement():
     text = training()
     assert (
-        "of 12 pairs of different heads 2 conflict, 1 agree and 9 cannot be told from zero (4 probe batches)."
-        in text
+        "of 12 pairs of tasks of different heads (of 3 pairs of heads, each in every combination of modes) 2 "
+        "conflict, 1 agree and 9 cannot be told from zero (4 probe batches)." in text
     )
     assert "The same head in both modes agrees in 3 of 3 pairs, which says little" in text
     assert "geometry" not in text
@@ -83,7 +84,7 @@ def test_nothing_decided_is_no_verdict_and_not_zero_conflicts():
 
 def test_the_card_tells_unclear_from_no_conflict():
     section = {"different_heads": counts(conflict=0, agree=0, unclear=12)}
-    assert training_headline(section) == "0 conflict / 12 unclear"
+    assert training_headline(section) == "0 conflict / 0 agree / 12 unclear"
 
 
 def test_one_mode_and_the_mask_head_are_named():
@@ -128,10 +129,17 @@ def test_arms_are_told_apart_in_the_words_of_their_verdict():
         comparison("no verdict", second="target_head"),
     ]
     text = clicks(rows)
-    assert "corrected for all 5 comparisons (Holm): input is better than late (p 0.020);" in text
+    assert "In Dice after 3 clicks, paired by object" in text
+    assert "all 5 comparisons of the table (Holm): input is better than late (p 0.020);" in text
     assert "embedding is worse than late (p 0.020)" in text
     assert "no difference between multiscale and late is shown (p 0.020)" in text
     assert "no verdict on target_head against late" in text
+
+
+def test_measures_that_disagree_are_named():
+    rows = [comparison("better"), comparison("worse", "noc@85"), comparison("better", second="embedding")]
+    assert "Other measures of the table say the opposite of input." in clicks(rows)
+    assert "opposite" not in clicks(rows[::2])
 
 
 def test_a_loss_is_not_called_a_gain():
@@ -173,13 +181,15 @@ def test_the_cost_of_clicks_is_told_where_it_was_asked(cost):
     assert "Alarms of this network and of the test part: few objects." in text
 
 
-def ablations(intervals: dict[str, tuple], labels: dict | None = None, skipped: str = "") -> str:
+def ablations(
+    intervals: dict[str, tuple], labels: dict | None = None, skipped: str = "", spread: float | None = None
+) -> str:
     sides = sides_of_zero(intervals)
     farthest = {"name": "without directions", "difference": ESTIMATE} if intervals else None
     section = {
         "first_arm": "late", "n": len(intervals), "farthest": farthest, "sides": sides,
         "counts": {side: len(names) for side, names in sides.items()},
-        "labels": labels or {}, "skipped": skipped,
+        "labels": labels or {}, "skipped": skipped, "spread": spread, "beyond_spread": 1, "n_arms": 5,
     }  # fmt: skip
     return said("ablations", ablations_answer(section), section)
 
@@ -189,16 +199,23 @@ def test_ablations_are_counted_by_the_side_of_their_interval():
     first, second = text.split(". ")[:2]
     assert first == (
         "One training of each, so no verdict: of 4 ablations of the arm late, the intervals over blocks put "
-        "the adapted Rand error of 1 above the arm's (a), of 2 below it (b, c) and of 1 on neither side (no "
-        "difference shown)"
+        "the adapted Rand error of 1 above the arm's, of 2 below it and of 1 on neither side (no difference "
+        "shown)"
     )
     assert second.startswith("Farthest from the arm, on either side, is without directions: its error minus")
 
 
 def test_nothing_that_gets_worse_is_no_worst_ablation():
     text = ablations({"a": (-0.17, 0.07), "b": (-0.5, -0.2), "c": (None, None)})
-    assert "of none above the arm's, of 1 below it (b) and of 1 on neither side (no difference" in text
+    assert "of none above the arm's, of 1 below it and of 1 on neither side (no difference" in text
     assert "shown); 1 without an interval." in text and "worst" not in text
+
+
+def test_differences_are_held_against_those_between_the_arms():
+    text = ablations({"a": (0.1, 0.2), "b": (-0.3, -0.1)}, spread=0.26)
+    assert "The 5 arms, whose backbones learn from the same losses, lie up to 0.26 apart themselves" in text
+    assert "1 of the differences are larger than that" in text
+    assert "apart themselves" not in ablations({"a": (0.1, 0.2), "b": (-0.3, -0.1)})
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_rows_are_variants_and_count_what_a_run_does(tmp_path, tiny_parameters, 
 
     point = 1 / forecasts.TIMED_POINTS
     validation, test = (study.parts[name].shape[0] for name in ("validation", "test"))
-    points = {"embedding": 4 * 2 * 4, "boundary": 3 * 4 * 4 + 2 * 2 * 7, "direction": 4 * 3}
+    points = {"embedding": 5 * 2 * 4, "boundary": 3 * 4 * 4 + 2 * 2 * 7, "direction": 5 * 3}
     tuning = {name: sum(points.values()) + 3 * test / validation for name in ("late", "automatic_only")}
     tuning["no_geometry"] = points["embedding"] + points["boundary"] + 2 * test / validation
     for name, row in rows.items():
