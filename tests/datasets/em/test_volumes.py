@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mtl.datasets.em import UNKNOWN, EMVolume, check_foreground
+from mtl.datasets.em import UNKNOWN, EMVolume, check_contrast, check_foreground
 from mtl.datasets.em.lazy_arrays import Window
 from mtl.datasets.em.volume_checks import check_axis_order, check_spacing
 from mtl.errors import DataError, ParameterError
@@ -188,3 +188,15 @@ def test_a_range_does_not_hide_values_that_are_no_numbers() -> None:
     volume = EMVolume("v", image, None, (1.0, 1.0, 1.0), intensity_range=(0.0, 5.0))
     with pytest.raises(DataError, match="image values are NaN"):
         volume.read(volume.box)
+
+
+def test_grey_values_that_fill_little_of_their_type_are_named():
+    dim = of(np.linspace(0, 4095, 60).reshape(3, 4, 5).astype(np.uint16))
+    with pytest.raises(DataError, match=r"from 0 to 4095 fill little of the range of uint16; .*=0,4095"):
+        check_contrast(dim)
+    check_contrast(replace(dim, intensity_range=(0, 4095)))
+    check_contrast(of((dim.image * 16).astype(np.uint16)))
+    check_contrast(of(np.full((3, 4, 5), 7, np.uint8)))
+    signed = of(np.linspace(0, 900, 60).reshape(3, 4, 5).astype(np.int16))
+    with pytest.raises(DataError, match="of int16"):
+        check_contrast(signed)

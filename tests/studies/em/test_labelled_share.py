@@ -17,6 +17,7 @@ def test_shares_by_hand():
     assert (found["labelled"], found["objects"], found["objects_share"]) == (1, 2, 0.5)
     assert found["foreground_share"] == pytest.approx(4 / 6)
     assert found["known_share"] == pytest.approx(4 / 8)
+    assert found["line_share"] == pytest.approx(1 / 6)
 
 
 def test_all_labels_are_all_of_the_part(trained_study):

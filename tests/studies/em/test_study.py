@@ -88,6 +88,8 @@ def test_an_unknown_variant_is_named(tmp_path, tiny_parameters):
     ("values", "said"),
     [
         ({"variants": "late,loud"}, "variants: unknown"),
+        ({"variants": "late,late"}, "variants: late is named twice"),
+        ({"training_modes": "automatic,automatic"}, "training_modes: automatic is named twice"),
         ({"ablations": "no_luck"}, "ablations: unknown"),
         ({"training_modes": ""}, "training_modes: none is given"),
         ({"ablations": ""}, "ablations: none is given"),
