@@ -16,7 +16,7 @@ def package(tmp_path, monkeypatch):
         "studies/brain_mri/explanation.py", "models/unet.py", "models/em.py", "losses/em/dice.py",
         "evaluation/em/segmentation.py", "evaluation/em/alarms.py", "studies/em/segmentation.py",
         "studies/em/decodings.py", "studies/em/tiled_decoding.py", "studies/em/prediction.py",
-        "inference/em/watershed.py",
+        "inference/em/watershed.py", "inference/em/clicks_to_mask.py",
     )  # fmt: skip
     for module in modules:
         (tmp_path / module).parent.mkdir(parents=True, exist_ok=True)
@@ -34,6 +34,7 @@ def package(tmp_path, monkeypatch):
         ("losses/em/dice.py", {"em"}),
         ("evaluation/em/segmentation.py", {"em"}),
         ("evaluation/em/alarms.py", set()),
+        ("inference/em/clicks_to_mask.py", set()),
         ("studies/em/segmentation.py", set()),
     ],
 )
