@@ -145,7 +145,7 @@ after = min(3, parameters.max_clicks)
 best = max(arms, key=lambda arm: figures[arm][f"dice@{after}"].value)
 drawn = {
     "alt": "Mean Dice after each click of the simulated user, one line per arm, with intervals.",
-    "caption": f"Mean over {counts["objects clicked"]} objects; the vertical axis begins just below what is drawn.",
+    "caption": f"Mean over {counts['objects clicked']} objects; the vertical axis begins just below what is drawn.",
 }
 show_figure(click_curves(curve, arms, {arms[0], best}), source="predictions/clicks.parquet", **drawn)
 
@@ -159,7 +159,7 @@ wanted = {f"dice@{k}": f"Dice@{k}" for k in steps} | {"gain@1": "first click", "
 rows = [
     {"arm": shown_name(arm), **{label: figures[arm][name] for name, label in wanted.items()}} for arm in arms
 ]
-over = f"over {counts["objects clicked"]} objects"
+over = f"over {counts['objects clicked']} objects"
 show_table(
     pd.DataFrame(rows), source="predictions/clicks.parquet", caption=f"Dice after clicks, {over}", index=False
 )
