@@ -57,7 +57,7 @@ def evaluate_instances(
     parts: blocks per axis; None: `usual_parts`, which ``depth`` (nm) and planar (a stack of 2-D samples)
     decide. Raises DataError, ParameterError as `contingency` and `cut_into_blocks` do.
     """
-    blocks = cut_into_blocks(np.shape(truth), parts or usual_parts(np.shape(truth), depth, planar))
+    blocks = _blocks(truth, parts, depth, planar)
     table = contingency(predicted, truth, blocks=blocks, background=background, ignore_index=ignore_index)
     return _intervals(_figures_of(table, min_size), table, n_resamples, seed)
 
@@ -80,8 +80,11 @@ def compare_segmentations(
 
     Arguments as in `evaluate_instances`. For the errors (Rand, VOI) below 0 means that ``second`` is better.
     """
-    blocks = cut_into_blocks(np.shape(truth), parts or usual_parts(np.shape(truth), depth, planar))
-    settings = {"blocks": blocks, "background": background, "ignore_index": ignore_index}
+    settings = {
+        "blocks": _blocks(truth, parts, depth, planar),
+        "background": background,
+        "ignore_index": ignore_index,
+    }
     tables = [contingency(labels, truth, **settings) for labels in (first, second)]
     one, other = (_figures_of(table, min_size) for table in tables)
 
@@ -107,7 +110,7 @@ def block_scores(
 
     Arguments as in `evaluate_instances`. Of the whole volume these are no means: its pairs cross blocks.
     """
-    blocks = cut_into_blocks(np.shape(truth), parts or usual_parts(np.shape(truth), depth, planar))
+    blocks = _blocks(truth, parts, depth, planar)
     table = contingency(predicted, truth, blocks=blocks, background=background, ignore_index=ignore_index)
     alone = np.eye(table.n_blocks)
     voxels = np.bincount(table.block, weights=table.count, minlength=table.n_blocks)
@@ -121,6 +124,13 @@ def adapted_rand_error(
     """The adapted Rand error alone, for tuning and gates."""
     table = contingency(predicted, truth, background=background, ignore_index=ignore_index)
     return float(clustering_metrics(table)["adapted_rand"][0])
+
+
+def _blocks(
+    truth: Labels, parts: Sequence[int] | None, depth: float | None, planar: bool
+) -> NDArray[np.int64]:
+    shape = np.shape(truth)
+    return cut_into_blocks(shape, parts or usual_parts(shape, depth, planar))
 
 
 def _figures_of(table: Contingency, min_size: int) -> Callable[[NDArray[np.float64]], Figures]:
