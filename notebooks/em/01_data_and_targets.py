@@ -57,12 +57,13 @@ from mtl.reporting.figures_em import planes, three_planes, three_views
 from mtl.reporting.figures_em_targets import target_pictures
 from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.em.answers import data_answer
+from mtl.studies.em.data import object_sizes
 from mtl.studies.em.study import EMStudy
 
 use_report_style()
 study = EMStudy(parameters)
 image, labels = study.volume.read(study.volume.box)
-sizes = np.unique(labels[labels > 0], return_counts=True)[1]
+sizes = object_sizes(labels)
 facts = {
     "voxels (z, y, x)": " x ".join(map(str, study.volume.shape)),
     "nm per voxel": " x ".join(f"{step:g}" for step in study.volume.spacing),
@@ -111,15 +112,13 @@ show_figure(figure, alt="Histogram of object sizes in voxels, with the smallest 
 # would be tested on what it has just seen. The ranges and their hash are frozen in `split.json`.
 
 # %%
-from mtl.studies.em.data import object_sizes
-
 rows = [
     {
         "part": name,
         "planes": f"{getattr(study.split, name)[0]} to {getattr(study.split, name)[1] - 1}",
         "voxels": int(np.prod(part.shape)),
-        "objects": len(counted := object_sizes(part)),
-        "that count": int((counted >= parameters.min_object_voxels).sum()),
+        "objects": len(found := object_sizes(part.read_labels(part.box))),
+        "that count": int((found >= parameters.min_object_voxels).sum()),
     }
     for name, part in study.parts.items()
 ]

@@ -79,9 +79,10 @@ from mtl.reporting.figures import show_figure, use_report_style
 from mtl.reporting.figures_em import click_curves, draw_clicks, marked_planes
 from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.em.answers import clicks_answer
-from mtl.studies.em.clicks import click_runs, click_voxels, clickable_objects, replayed, window_sides
+from mtl.studies.em.clicks import click_runs, click_voxels, replayed, window_sides
 from mtl.studies.em.published import published_clicks
 from mtl.studies.em.segmentation import automatic_instances
+from mtl.studies.em.segmentation_scores import counted_objects
 from mtl.studies.em.study import EMStudy
 from mtl.studies.em.variants import shown_name
 
@@ -94,7 +95,7 @@ table = pd.concat(runs.values(), ignore_index=True)
 study.run.write_predictions("clicks", table)
 counts = {
     "objects clicked": len(runs[arms[0]]),
-    "large enough": clickable_objects(study),
+    "large enough": counted_objects(study),
     "median voxels in the window": float(runs[arms[0]]["voxels"].median()),
 }
 caption = f"What is clicked, of objects of {parameters.min_object_voxels} voxels or more"
@@ -108,15 +109,17 @@ show_table(pd.DataFrame([counts]), source="predictions/clicks.parquet", caption=
 from mtl.studies.em.segmentation import EMBEDDING, read_segmentation
 from mtl.studies.provenance import hardware
 
+models = {arm: study.model(arm) for arm in arms}
+times = {arm: pd.Series(1000 * click_seconds(runs[arm])) for arm in arms}
 rows = [
     {
         "arm": shown_name(arm),
         "threshold of foreground": read_segmentation(study, arm, EMBEDDING).settings["threshold"]
         if arm != "target_head"
         else None,
-        "network runs again": "yes" if study.model(arm).reruns_encoder else "no",
-        "median ms": 1000 * float(pd.Series(click_seconds(runs[arm])).median()),
-        "95 % within ms": 1000 * float(pd.Series(click_seconds(runs[arm])).quantile(0.95)),
+        "network runs again": "yes" if models[arm].reruns_encoder else "no",
+        "median ms": float(times[arm].median()),
+        "95 % within ms": float(times[arm].quantile(0.95)),
     }
     for arm in arms
 ]
@@ -225,7 +228,7 @@ from mtl.evaluation.em.alarms import alarm_table, click_alarms, object_alarms, t
 
 rung = {
     shown_name(arm): click_alarms(figures[arm], after)
-    + tiny_mask_alarms(runs[arm]["first_mask"].dropna(), click_voxels(study, arm))
+    + tiny_mask_alarms(runs[arm]["first_mask"].dropna(), click_voxels(models[arm]))
     for arm in arms
 }
 rung["clicked objects"] = object_alarms(len(runs[arms[0]]))

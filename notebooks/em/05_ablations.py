@@ -48,6 +48,7 @@ parameters = read_parameters("em", globals())
 
 # %%
 import pandas as pd
+from mtl.evaluation.em import adapted_rand_error
 from mtl.evaluation.em.alarms import alarm_table, block_alarms, object_alarms, segmentation_alarms
 from mtl.reporting.claims import claim, show_table
 from mtl.reporting.figures import show_figure, use_report_style
@@ -147,7 +148,7 @@ show_table(pd.DataFrame(rows), source="segmentations/", caption=caption, index=F
 
 # %%
 arms = {arm: automatic_instances(study, arm)[1].labels for arm in parameters.arms}
-of_arms = {arm: scores_of(study, labels)["adapted_rand"].value for arm, labels in arms.items()}
+of_arms = {arm: adapted_rand_error(labels, study.test_labels) for arm, labels in arms.items()}
 spread = max(of_arms.values()) - min(of_arms.values()) if len(of_arms) > 1 else None
 base = chosen[first][1].labels
 differences = {name: difference_of(study, base, chosen[name][1].labels) for name in study.ablations}

@@ -96,22 +96,13 @@ def compare_segmentations(
 
 
 def block_scores(
-    predicted: Labels,
-    truth: Labels,
-    *,
-    min_size: int = 0,
-    background: Background = "exclude",
-    ignore_index: int = -100,
-    parts: Sequence[int] | None = None,
-    planar: bool = False,
-    depth: float | None = None,
+    predicted: Labels, truth: Labels, *, min_size: int = 0, planar: bool = False, depth: float | None = None
 ) -> pd.DataFrame:
     """One row per block: ``block``, ``voxels``, and every figure of the block alone, NaN where undefined.
 
     Arguments as in `evaluate_instances`. Of the whole volume these are no means: its pairs cross blocks.
     """
-    blocks = _blocks(truth, parts, depth, planar)
-    table = contingency(predicted, truth, blocks=blocks, background=background, ignore_index=ignore_index)
+    table = contingency(predicted, truth, blocks=_blocks(truth, None, depth, planar))
     alone = np.eye(table.n_blocks)
     voxels = np.bincount(table.block, weights=table.count, minlength=table.n_blocks)
     figures = _figures_of(table, min_size)(alone)

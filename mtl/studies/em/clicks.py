@@ -23,6 +23,7 @@ from mtl.evaluation.em.click_curves import best_overlapping, choose_objects, cli
 from mtl.evaluation.em.simulated_user import SimulatedUser
 from mtl.evaluation.segmentation import dice
 from mtl.inference.em.click_session import ClickSession
+from mtl.models.em import EMModel
 from mtl.studies.em.segmentation import EMBEDDING, Segmentation, read_segmentation
 from mtl.studies.em.shown_parts import cut_square, square_around, worst_plane
 from mtl.studies.em.study import EMStudy
@@ -38,15 +39,9 @@ def chosen_objects(study: EMStudy) -> list[int]:
     )
 
 
-def clickable_objects(study: EMStudy) -> int:
-    """How many objects of the test part are large enough to be clicked."""
-    return len(choose_objects(study.test_labels, min_size=study.parameters.min_object_voxels))
-
-
-def click_voxels(study: EMStudy, arm: str) -> int:
-    """Voxels whose outputs one click of an arm can change; 0 where it changes none, or all."""
-    reach = study.model(arm).click_reach
-    return (2 * reach + 1) ** study.parameters.dims if reach else 0
+def click_voxels(model: EMModel) -> int:
+    """Voxels whose outputs one click can change; 0 where it changes none, or all."""
+    return (2 * model.click_reach + 1) ** model.spatial_dims if model.click_reach else 0
 
 
 def window_sides(study: EMStudy) -> tuple[int, int, int]:

@@ -74,9 +74,8 @@ def open_run_volume(parameters: EMParameters) -> EMVolume:
     return replace(phantom, intensity_range=p.grey_range)
 
 
-def object_sizes(part: EMVolume) -> np.ndarray:
-    """Voxels of every object of a part."""
-    labels = part.read_labels(part.box)
+def object_sizes(labels: np.ndarray) -> np.ndarray:
+    """Voxels of every object of labels ``(*sp)``; 0 background, below 0 unknown."""
     return np.unique(labels[labels > 0], return_counts=True)[1]
 
 

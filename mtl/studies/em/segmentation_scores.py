@@ -79,11 +79,8 @@ def scores_of(study: EMStudy, labels: np.ndarray) -> dict[str, Estimate]:
 
 def block_table(study: EMStudy, labels: Mapping[tuple[str, str], np.ndarray]) -> pd.DataFrame:
     """Every metric of every block alone, for segmentations of the test part by network and method."""
-    settings = {
-        name: value for name, value in _settings(study).items() if name not in ("n_resamples", "seed")
-    }
     parts = [
-        block_scores(found, study.test_labels, **settings).assign(network=network, method=method)
+        block_scores(found, study.test_labels, **_judged_by(study)).assign(network=network, method=method)
         for (network, method), found in labels.items()
     ]
     return pd.concat(parts, ignore_index=True)
@@ -96,7 +93,7 @@ def difference_of(study: EMStudy, first: np.ndarray, second: np.ndarray) -> dict
 
 def counted_objects(study: EMStudy) -> int:
     """How many true objects of the test part are large enough to count."""
-    return int((object_sizes(study.parts["test"]) >= study.parameters.min_object_voxels).sum())
+    return int((object_sizes(study.test_labels) >= study.parameters.min_object_voxels).sum())
 
 
 def negated(estimate: Estimate) -> Estimate:
@@ -129,12 +126,11 @@ def _depth(study: EMStudy) -> float:
     return test.shape[0] * test.spacing[0]
 
 
+def _judged_by(study: EMStudy) -> dict[str, Any]:
+    """Which objects count, and what tells the blocks."""
+    smallest = study.parameters.min_object_voxels
+    return {"min_size": smallest, "planar": study.volume.planar, "depth": _depth(study)}
+
+
 def _settings(study: EMStudy) -> dict[str, Any]:
-    p = study.parameters
-    return {
-        "min_size": p.min_object_voxels,
-        "planar": study.volume.planar,
-        "depth": _depth(study),
-        "n_resamples": p.n_bootstrap,
-        "seed": p.seed,
-    }
+    return _judged_by(study) | {"n_resamples": study.parameters.n_bootstrap, "seed": study.parameters.seed}

@@ -58,6 +58,6 @@ def test_blocks_stand_alone_in_a_table_and_say_how_large_they_are(trained_study)
 
 
 def test_objects_that_count_are_those_of_the_test_part(trained_study):
-    sizes = object_sizes(trained_study.parts["test"])
+    sizes = object_sizes(trained_study.test_labels)
     assert sizes.sum() == (trained_study.test_labels > 0).sum()
     assert counted_objects(trained_study) == (sizes >= trained_study.parameters.min_object_voxels).sum()
