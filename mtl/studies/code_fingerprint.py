@@ -43,6 +43,7 @@ _SHOWS_ONLY = (
     "labelled_share.py",
     "shown_parts.py",
     "answers.py",
+    "ablation_answers.py",
     "mode_losses.py",
     "evaluation/em/alarms.py",
     "evaluation/em/click_arms.py",

@@ -72,12 +72,8 @@ facts = {
     "background": float((labels == 0).mean()),
     "unknown": float((labels < 0).mean()),
 }
-show_table(
-    pd.DataFrame([facts]),
-    source="metrics.json#/data_and_targets",
-    caption=f"Volume {study.volume.name}",
-    index=False,
-)
+caption = f"Volume {study.volume.name}"
+show_table(pd.DataFrame([facts]), source="metrics.json#/data_and_targets", caption=caption, index=False)
 
 # %% [markdown]
 # In 3-D three cuts through the middle, in true proportions; in 2-D three planes. Neighbouring objects differ in colour,

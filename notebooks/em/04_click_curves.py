@@ -91,8 +91,7 @@ study = EMStudy(parameters)
 arms = list(parameters.arms)
 automatic = {arm: automatic_instances(study, arm)[1] for arm in arms}
 runs = {arm: click_runs(study, arm, automatic[arm]) for arm in arms}
-table = pd.concat(runs.values(), ignore_index=True)
-study.run.write_predictions("clicks", table)
+study.run.write_predictions("clicks", pd.concat(runs.values(), ignore_index=True))
 counts = {
     "objects clicked": len(runs[arms[0]]),
     "large enough": counted_objects(study),

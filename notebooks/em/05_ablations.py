@@ -54,7 +54,7 @@ from mtl.reporting.claims import claim, show_table
 from mtl.reporting.figures import show_figure, use_report_style
 from mtl.reporting.figures_results import forest_plot, lines_against
 from mtl.reporting.metrics_file import write_metrics
-from mtl.studies.em.answers import ablations_answer, ablations_headline, sides_of_zero
+from mtl.studies.em.ablation_answers import ablations_answer, ablations_headline, sides_of_zero
 from mtl.studies.em.labelled_share import labelled_share
 from mtl.studies.em.segmentation import INTENSITY, NO_NETWORK, automatic_instances, read_segmentation
 from mtl.studies.em.segmentation_scores import SHOWN, counted_objects, decoding_name, difference_of, scores_of
@@ -73,9 +73,8 @@ asked = pd.DataFrame(
     }
     for name in parameters.ablated
 )
-show_table(
-    asked, source="provenance.json", caption=f"What the arm {shown_name(first)} goes without", index=False
-)
+caption = f"What the arm {shown_name(first)} goes without"
+show_table(asked, source="provenance.json", caption=caption, index=False)
 
 # %% [markdown]
 # ## Labels

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mtl.evaluation.statistics import Estimate
-
 #: What the losses of a head are called in a sentence.
 LOSSES = {
     "semantic": "the semantic losses",
@@ -70,7 +68,7 @@ def training_answer(section: Mapping[str, Any]) -> str:
     sentences += _both_modes(section)
     shares = [f"{{training.update_share.{head}:.0%}} for {LOSSES[head]}" for head in section["update_share"]]
     if shares:
-        sentences.append(f"Shares of the update (below zero: pushed back): {_listed(shares)}.")
+        sentences.append(f"Shares of the update (below zero: pushed back): {listed(shares)}.")
     return " ".join(sentences)
 
 
@@ -139,112 +137,18 @@ def clicks_answer(section: Mapping[str, Any]) -> str:
     return " ".join([*sentences, f"Alarms: {{{of}.alarms:text}}."])
 
 
+def listed(parts: Sequence[str]) -> str:
+    """One, two and three."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
 def _other_way(section: Mapping[str, Any]) -> list[str]:
     """Arms that one measure calls better than the first and another one worse."""
     said: dict[str, set[str]] = {}
     for row in section["comparisons"]:
         said.setdefault(row["second"], set()).add(row["verdict"])
     torn = [arm for arm, verdicts in said.items() if {"better", "worse"} <= verdicts]
-    return [f"Other measures of the table say the opposite of {_listed(torn)}."] if torn else []
-
-
-def sides_of_zero(differences: Mapping[str, tuple[float | None, float | None]]) -> dict[str, list[str]]:
-    """Names of differences by where their interval (low, high) lies: ``above`` zero, ``below`` it, on
-    ``neither`` side, or ``unknown`` without an interval."""
-    sides: dict[str, list[str]] = {"above": [], "below": [], "neither": [], "unknown": []}
-    for name, (low, high) in differences.items():
-        if low is None or high is None:
-            sides["unknown"].append(name)
-        else:
-            sides["above" if low > 0 else "below" if high < 0 else "neither"].append(name)
-    return sides
-
-
-def ablations_answer(section: Mapping[str, Any]) -> str:
-    """Of notebook 05, from its section ``ablations``: its first sentence says that there is no verdict."""
-    arm, skipped = "the arm {ablations.first_arm:text}", _skipped(section)
-    if section["n"] == 0:
-        nothing = f"Nothing that the ablations of this run take away is in {arm}"
-        return f"{nothing}: there is nothing to compare, and **no verdict**. {skipped}".strip()
-    farthest = "*{ablations.farthest.name:text}*"
-    if section["n"] == 1:
-        found = (
-            f"{arm} was trained again once ({farthest}); its adapted Rand error then, minus what it was, is "
-            f"{{ablations.farthest.difference}}: *{_one_side(section['sides'])}*."
-        )
-        sentences = [f"One training of each, so **no verdict**: {found}"]
-    else:
-        sentences = [
-            f"One training of each, so **no verdict**: of {{ablations.n}} ablations of {arm}, the intervals "
-            f"over blocks put the adapted Rand error of {_sides(section['sides'])}.",
-            *_against_arms(section),
-            f"Farthest from the arm, on either side, is {farthest}: its error minus the arm's is "
-            "{ablations.farthest.difference} (below zero: better than the arm).",
-        ]
-    labels = [_labelled(name) for name, share in section["labels"].items() if share["asked"] < 1]
-    if labels:
-        sentences.append(f"Labels: {'; '.join(labels)}.")
-    return " ".join([*sentences, skipped]).strip()
-
-
-def _against_arms(section: Mapping[str, Any]) -> list[str]:
-    """How large the differences are beside those between the arms."""
-    if not section["spread"]:
-        return []
-    return [
-        "The {ablations.n_arms} arms, whose backbones learn from the same losses, lie up to "
-        "{ablations.spread:.2f} apart themselves; {ablations.beyond_spread} of the differences are larger "
-        "than that."
-    ]
-
-
-def ablations_headline(
-    arm: str, differences: Mapping[str, Estimate], sides: Mapping[str, Sequence[str]]
-) -> list[dict[str, Any]]:
-    """What a card says of the ablations: how many lie on which side, then the differences, largest first."""
-    if not differences:
-        return []
-    farthest = sorted(differences, key=lambda name: -abs(differences[name].value or 0.0))
-    label = "Ablations with a higher error / a lower one / no difference shown"
-    counted = " / ".join(str(len(sides[side])) for side in ("above", "below", "neither"))
-    return [
-        {"label": label, "value": counted},
-        *(
-            {"label": f"Adapted Rand error, {name}, minus {arm}", "value": differences[name]}
-            for name in farthest
-        ),
-    ]
-
-
-def _one_side(sides: Mapping[str, Sequence[str]]) -> str:
-    said = {
-        "above": "worse than the arm, by its interval over blocks",
-        "below": "better than the arm, by its interval over blocks",
-        "neither": "no difference shown",
-        "unknown": "without an interval",
-    }
-    return next(text for side, text in said.items() if sides[side])
-
-
-def _sides(sides: Mapping[str, Sequence[str]]) -> str:
-    """How many ablations are above the arm, below it and on neither side, as a template without names: what
-    one training puts on a side, the next one may not."""
-    parts = [
-        f"{_counted(sides, 'above')} above the arm's",
-        f"of {_counted(sides, 'below')} below it",
-        f"of {_counted(sides, 'neither')} on neither side (no difference shown)",
-    ]
-    return _listed(parts) + f"; {_counted(sides, 'unknown')} without an interval" * bool(sides["unknown"])
-
-
-def _counted(sides: Mapping[str, Sequence[str]], side: str) -> str:
-    return f"{{ablations.counts.{side}}}" if sides[side] else "none"
-
-
-def _labelled(name: str) -> str:
-    of = "{ablations.labels." + name
-    shares = f"{of}.objects_share:.0%}} of the objects and {of}.foreground_share:.0%}} of their voxels"
-    return f"*{of}.name:text}}* came to {shares}"
+    return [f"Other measures of the table say the opposite of {listed(torn)}."] if torn else []
 
 
 def _conflicts(section: Mapping[str, Any]) -> str:
@@ -291,13 +195,3 @@ def _compared(row: str, verdict: str) -> str:
     if verdict == "no verdict":
         return f"no verdict on {second} against {first}"
     return f"no difference between {second} and {first} is shown ({p})"
-
-
-def _skipped(section: Mapping[str, Any]) -> str:
-    return "Not trained, because it would change nothing in this run: {ablations.skipped:text}." * bool(
-        section["skipped"]
-    )
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

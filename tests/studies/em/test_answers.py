@@ -8,14 +8,12 @@ import pytest
 
 from mtl.evaluation.statistics import Estimate
 from mtl.reporting.claims import claim
+from mtl.studies.em.ablation_answers import ablations_answer, ablations_headline, sides_of_zero
 from mtl.studies.em.answers import (
-    ablations_answer,
-    ablations_headline,
     clicks_answer,
     data_answer,
     error_reading,
     evaluation_answer,
-    sides_of_zero,
     training_answer,
     training_headline,
 )
