@@ -31,8 +31,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-#: Voxels per piece: 16 channels of them in float32 are 2 MB. A GPU has no use for small pieces.
-PIECE = {"cpu": 2**15}
+#: Voxels per piece: 16 channels of them in float32 are 4 MB. A GPU has no use for small pieces.
+PIECE = {"cpu": 2**16}
 PIECE_ELSEWHERE = 2**20
 #: Neighbouring voxels mostly belong to one instance: were they added to one place of memory, each addition
 #: would wait for the one before. So sums go to several lanes in turn, which are added up at the end.
@@ -124,23 +124,27 @@ class DiscriminativeTerms(torch.autograd.Function):
         pull = upstream[0]
         of_centroid = sum(g * gradient for g, gradient in zip(upstream, ctx.of_centroid, strict=True))
         table = of_centroid / ctx.totals.clamp_min(torch.finfo(f.dtype).tiny)[:, None]
-        buffer = _buffer(f)
+        buffer = _buffer(f, f.shape[1])
         for b, voxels in _pieces(f):
             index, part = ids[b, voxels], direct[b, :, voxels]
-            torch.gather(table[b], 1, index.expand_as(part), out=(push := buffer[:, : len(index)]))
+            torch.index_select(table[b], 1, index, out=(push := buffer[:, : len(index)]))
             torch.addcmul(push.mul_(weights[b, voxels]), part, pull, out=part)
         return direct, None, None, None, None, None, None
 
 
 def weighted_centroids(f: Tensor, ids: Tensor, weights: Tensor, n: int) -> tuple[Tensor, Tensor]:
     """Sum of weights ``(B, n + 1)`` and centroid ``(B, E, n + 1)`` of every id; 0 where absent."""
-    totals, sums, buffer = SumsById(f, 1, n), SumsById(f, f.shape[1], n), _buffer(f)
+    channels = f.shape[1]
+    found, buffer = SumsById(f, channels + 1, n), _buffer(f, channels + 1)
     for b, voxels in _pieces(f):
         piece, index = weights[b, voxels], ids[b, voxels]
-        totals.add(b, index, piece[None])
-        sums.add(b, index, torch.mul(f[b, :, voxels], piece, out=buffer[:, : len(index)]))
-    total = totals.result()[:, 0]
-    return total, sums.result() / total.clamp_min(torch.finfo(f.dtype).tiny)[:, None]
+        weighted = buffer[:, : len(index)]  # and the weights themselves as the last row
+        torch.mul(f[b, :, voxels], piece, out=weighted[:channels])
+        weighted[channels] = piece
+        found.add(b, index, weighted)
+    sums, total = found.sums[:, :channels], found.sums[:, channels]
+    means = sums / total.clamp_min(torch.finfo(f.dtype).tiny)[:, None]
+    return total.to(f.dtype), means.to(f.dtype)
 
 
 def instance_shares(totals: Tensor, ids: Tensor, classes: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -193,22 +197,23 @@ def _pull(
     ``scale`` ``(B, n + 1)``: share of an instance over its sum of weights.
     """
     direct = torch.empty_like(f) if keep else None
-    drag, pull = SumsById(f, f.shape[1], centroids.shape[2] - 1), f.new_zeros(())
-    buffers = _buffer(f), _buffer(f)
+    channels = f.shape[1]
+    drag, pull = SumsById(f, channels, centroids.shape[2] - 1), f.new_zeros(())
+    buffer, spare = _buffer(f, channels), None if keep else _buffer(f, channels)
     for b, voxels in _pieces(f):
         index, piece = ids[b, voxels], f[b, :, voxels]
-        away, squares = (buffer[:, : len(index)] for buffer in buffers)
-        torch.gather(centroids[b], 1, index.expand_as(piece), out=away)
+        away = buffer[:, : len(index)]
+        part = direct[b, :, voxels] if keep else spare[:, : len(index)]
+        torch.index_select(centroids[b], 1, index, out=away)
         torch.sub(piece, away, out=away)
-        distance = torch.mul(away, away, out=squares).sum(0).sqrt_()
+        distance = torch.mul(away, away, out=part).sum(0).sqrt_()
         hinge = (distance - delta_v).relu_()
         share = weights[b, voxels] * scale[b].gather(0, index)
         pull += (share * hinge).dot(hinge)
         if keep:
-            part = direct[b, :, voxels]
             torch.mul(away, share.mul_(hinge).mul_(2).div_(distance.clamp_min_(1e-12)), out=part)
             drag.add(b, index, part)
-    return pull, direct, drag.result()
+    return pull, direct, drag.sums.to(f.dtype)
 
 
 def _pieces(f: Tensor) -> Iterator[tuple[int, slice]]:
@@ -217,8 +222,8 @@ def _pieces(f: Tensor) -> Iterator[tuple[int, slice]]:
             yield b, slice(start, start + _piece_size(f))
 
 
-def _buffer(f: Tensor) -> Tensor:
-    return f.new_empty(f.shape[1], min(_piece_size(f), f.shape[2]))
+def _buffer(f: Tensor, channels: int) -> Tensor:
+    return f.new_empty(channels, min(_piece_size(f), f.shape[2]))
 
 
 def _piece_size(f: Tensor) -> int:
@@ -226,17 +231,19 @@ def _piece_size(f: Tensor) -> int:
 
 
 class SumsById:
-    """Sums ``(B, C, n + 1)`` of the columns of ``(C, N)`` pieces that share an id."""
+    """Sums ``(B, C, n + 1)`` of the columns of ``(C, N)`` pieces that share an id.
+
+    A piece is summed in its own precision, pieces are added up in float64: a sum of some ten thousand
+    float32 voxels, one after the other, would be off in the sixth digit.
+    """
 
     def __init__(self, f: Tensor, channels: int, n: int) -> None:
-        self.lanes = f.new_zeros(len(f), channels, (n + 1) * LANES)
+        self.sums = f.new_zeros(len(f), channels, n + 1, dtype=torch.float64)
+        self.lanes = f.new_empty(channels, (n + 1) * LANES)
         self.lane = torch.arange(_piece_size(f), device=f.device) % LANES
 
     def add(self, b: int, index: Tensor, values: Tensor) -> None:
         """``sums[b, :, index[i]] += values[:, i]``: ``(N,)`` int64 and ``(C, N)``."""
         places = torch.add(self.lane[: len(index)], index, alpha=LANES)
-        self.lanes[b].scatter_add_(1, places.expand_as(values), values)
-
-    def result(self) -> Tensor:
-        """The sums."""
-        return self.lanes.unflatten(2, (-1, LANES)).sum(3)
+        self.lanes.zero_().scatter_add_(1, places.expand_as(values), values)
+        self.sums[b] += self.lanes.unflatten(1, (-1, LANES)).sum(2)

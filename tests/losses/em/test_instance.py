@@ -168,3 +168,17 @@ def test_half_precision_of_the_surroundings_does_not_reach_the_terms():
     (gradient,) = torch.autograd.grad(total, embedding)
     assert torch.equal(total, exact)
     torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_large_instances_keep_their_digits():
+    """Two instances of 200,000 voxels: one running sum in float32 would be off in the sixth digit."""
+    generator = torch.Generator().manual_seed(0)
+    embedding = torch.randn(1, 4, 400_000, generator=generator) + 1
+    weight = torch.rand(1, 400_000, generator=generator) * 10
+    labels = torch.arange(1, 3).repeat_interleave(200_000)[None]
+    gradients = []
+    for f in (embedding, embedding.double()):
+        leaf = f.clone().requires_grad_()
+        gradients += torch.autograd.grad(discriminative_loss(leaf, labels, weight)["instance"], leaf)
+    single, double = gradients
+    assert (single - double).norm() / double.norm() < 5e-7
