@@ -35,8 +35,10 @@ from torch.autograd.function import once_differentiable
 PIECE = {"cpu": 2**16}
 PIECE_ELSEWHERE = 2**20
 #: Neighbouring voxels mostly belong to one instance: were they added to one place of memory, each addition
-#: would wait for the one before. So sums go to several lanes in turn, which are added up at the end.
-LANES = 4
+#: would wait for the one before. So sums go to several lanes in turn, which are added up at the end. Few
+#: instances have more lanes each: theirs are the long sums, which lose digits.
+LANES = (4, 64)
+PLACES = 4096
 
 
 def discriminative_loss(
@@ -239,11 +241,12 @@ class SumsById:
 
     def __init__(self, f: Tensor, channels: int, n: int) -> None:
         self.sums = f.new_zeros(len(f), channels, n + 1, dtype=torch.float64)
-        self.lanes = f.new_empty(channels, (n + 1) * LANES)
-        self.lane = torch.arange(_piece_size(f), device=f.device) % LANES
+        self.n_lanes = min(max(LANES[0], PLACES // (n + 1)), LANES[1])
+        self.lanes = f.new_empty(channels, (n + 1) * self.n_lanes)
+        self.lane = torch.arange(_piece_size(f), device=f.device) % self.n_lanes
 
     def add(self, b: int, index: Tensor, values: Tensor) -> None:
         """``sums[b, :, index[i]] += values[:, i]``: ``(N,)`` int64 and ``(C, N)``."""
-        places = torch.add(self.lane[: len(index)], index, alpha=LANES)
+        places = torch.add(self.lane[: len(index)], index, alpha=self.n_lanes)
         self.lanes.zero_().scatter_add_(1, places.expand_as(values), values)
-        self.sums[b] += self.lanes.unflatten(1, (-1, LANES)).sum(2)
+        self.sums[b] += self.lanes.unflatten(1, (-1, self.n_lanes)).sum(2)
