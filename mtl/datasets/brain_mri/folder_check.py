@@ -16,9 +16,9 @@ from mtl.datasets.brain_mri import kaggle, lgg
 from mtl.datasets.brain_mri.layouts import Layout, find_layouts, open_layout
 from mtl.datasets.brain_mri.normalisation import BrainNormalisation
 from mtl.datasets.brain_mri.npz import load_npz
-from mtl.datasets.brain_mri.pictures import grey_of, open_picture, picture_files
 from mtl.datasets.brain_mri.slices import Finding, Source, is_positive
 from mtl.datasets.near_duplicates import near_duplicate_pairs
+from mtl.datasets.pictures import grey_of, open_picture, picture_files
 from mtl.errors import DataError
 
 SEVERITIES = ("error", "warning", "note")

@@ -20,9 +20,9 @@ import numpy as np
 from PIL import Image
 
 from mtl.datasets.brain_mri.normalisation import BrainNormalisation
-from mtl.datasets.brain_mri.pictures import open_picture, picture_files, read_grey, read_mask
 from mtl.datasets.brain_mri.slices import Finding, Slice
 from mtl.datasets.near_duplicates import find_near_duplicates
+from mtl.datasets.pictures import open_picture, picture_files, read_grey, read_mask
 from mtl.errors import DataError, ParameterError
 
 LABELS = {"no": 0, "yes": 1}

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mtl.datasets.brain_mri.pictures import open_picture, read_mask, visible_files
 from mtl.datasets.brain_mri.slices import MIN_TUMOR_PIXELS, Finding, Slice, is_positive
+from mtl.datasets.pictures import open_picture, read_mask, visible_files
 from mtl.errors import DataError, ParameterError
 
 FOLDER = "kaggle_3m"

@@ -10,7 +10,7 @@ from PIL import Image
 from mtl.datasets.brain_mri.brats import SUFFIXES as VOLUME_SUFFIXES
 from mtl.datasets.brain_mri.lgg import CHANNELS
 from mtl.datasets.brain_mri.npz import read_npz
-from mtl.datasets.brain_mri.pictures import IGNORED_NAMES, PICTURE_SUFFIXES, grey_of, open_picture
+from mtl.datasets.pictures import IGNORED_NAMES, PICTURE_SUFFIXES, grey_of, open_picture
 from mtl.errors import DataError
 
 ImageLike = str | Path | Image.Image | np.ndarray

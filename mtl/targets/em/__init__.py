@@ -15,11 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from mtl.errors import ParameterError
 from mtl.targets.em.direction import to_centroid
-from mtl.targets.em.instances import UNKNOWN, Instances, instances_of
 from mtl.targets.em.nearest import to_skeleton
 from mtl.targets.em.skeleton import curve_skeleton
 from mtl.targets.em.structure_tensor import tensor_of_distance
 from mtl.targets.em.weights import boundary_voxels, edge_and_bone
+from mtl.targets.instances import UNKNOWN, Instances, instances_of
 
 __all__ = [
     "UNKNOWN",

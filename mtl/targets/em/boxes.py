@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl.targets.em.instances import Instances
+from mtl.targets.instances import Instances
 
 Box = tuple[slice, ...]
 CELL = 4  # voxels: an instance's place is known in cells of this side

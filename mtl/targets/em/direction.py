@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl.targets.em.instances import Instances
+from mtl.targets.instances import Instances
 
 AT_TARGET = 1e-3  # of the finest spacing: nearer than this there is no direction
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl.targets.em.direction import AT_TARGET, unit_vectors
-from mtl.targets.em.instances import Instances
+from mtl.targets.instances import Instances
 
 CELL = 16  # voxels: of a large instance, so much at a time looks for its nearest skeleton voxels
 PAIRS = 2**17  # pairs of voxels that are compared at once without looking closer

@@ -20,7 +20,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl.targets.em.instances import Instances
 from mtl.targets.em.neighbourhood import (
     CENTRE,
     FACES,
@@ -31,6 +30,7 @@ from mtl.targets.em.neighbourhood import (
     in_critical_clique,
     simple,
 )
+from mtl.targets.instances import Instances
 
 PERSISTENCE = (2, 0.5)  # turns that a curve must last: so many, and so many for each layer peeled so far
 _MARGIN = 2  # one voxel of mirror image, one that its neighbourhoods may reach

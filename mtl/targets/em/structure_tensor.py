@@ -23,7 +23,7 @@ from threadpoolctl import ThreadpoolController
 
 from mtl.targets.em.boxes import tiles_of
 from mtl.targets.em.gaussian import reach, slope_matrix, smoothing_matrix, window_matrix
-from mtl.targets.em.instances import Instances
+from mtl.targets.instances import Instances
 
 CACHED = 2**16  # numbers worked on at a time: they stay in a core's own cache
 

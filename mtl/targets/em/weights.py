@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl.targets.em.instances import Instances
+from mtl.targets.instances import Instances
 
 
 def boundary_voxels(instances: Instances) -> NDArray[np.bool_]:

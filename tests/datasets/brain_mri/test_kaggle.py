@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from mtl.datasets.brain_mri.kaggle import KaggleTumor
-from mtl.datasets.brain_mri.pictures import open_picture, picture_files
 from mtl.datasets.brain_mri.slices import Slice
+from mtl.datasets.pictures import open_picture, picture_files
 from mtl.errors import DataError, ParameterError
 
 

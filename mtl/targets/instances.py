@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mtl.errors import DataError, ParameterError
-from mtl.targets.em.euclidean import distance_to_other_ids
+from mtl.targets.euclidean import distance_to_other_ids
 
 UNKNOWN = -100
 

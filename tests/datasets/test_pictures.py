@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from mtl.datasets.brain_mri.pictures import picture_files, read_grey, read_mask
+from mtl.datasets.pictures import picture_files, read_grey, read_mask
 from mtl.errors import DataError
 
 RAMP = np.arange(0, 240, 10, dtype=np.uint8).reshape(4, 6)
