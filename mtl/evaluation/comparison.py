@@ -123,12 +123,15 @@ class SeedsByUnits:
 
     ``per_seed``: mean difference of each seed, cluster bootstrap over units (this trained pair of networks);
     ``over_seeds``: t-interval of the per-seed means (retraining, on these very test units);
-    ``combined``: both sources of variation (retraining, on other units).
+    ``combined``: both sources of variation (retraining, on other units), with the two-sided ``p_value`` of
+    its t-test and the ``minimal_detectable`` effect; None with fewer than 5 seeds or where nothing varies.
     """
 
     per_seed: tuple[Estimate, ...]
     over_seeds: Estimate
     combined: Estimate
+    p_value: float | None
+    minimal_detectable: float | None
 
 
 def seeds_by_units(
@@ -158,7 +161,7 @@ def seeds_by_units(
     per_seed = tuple(bootstrap(values, weighted_mean, cluster, **settings) for values, cluster in columns)
     means = [float(values.mean()) for values, _ in columns]
     over_seeds = t_interval(means, level)
-    return SeedsByUnits(per_seed, over_seeds, _combined(rows, len(means), over_seeds, level, unit))
+    return SeedsByUnits(per_seed, over_seeds, *_combined(rows, len(means), over_seeds, level, unit))
 
 
 def clustered_error(values: ArrayLike, clusters: ArrayLike | None) -> tuple[float, int]:
@@ -286,14 +289,17 @@ def combined_error(rows: pd.DataFrame) -> tuple[float, float]:
     return math.sqrt(total), freedom
 
 
-def _combined(rows: pd.DataFrame, n_seeds: int, over_seeds: Estimate, level: float, unit: str) -> Estimate:
+def _combined(
+    rows: pd.DataFrame, n_seeds: int, over_seeds: Estimate, level: float, unit: str
+) -> tuple[Estimate, float | None, float | None]:
+    """Estimate, p-value and minimal detectable effect over seeds and units."""
     label, n, value = f"{unit} (x {n_seeds} seeds)", rows["cluster"].nunique(), over_seeds.value
-    if over_seeds.low is None:
-        return Estimate(value, None, None, n, label, over_seeds.reason)
+    if over_seeds.low is None or n < 2:
+        reason = over_seeds.reason if over_seeds.low is None else "a single unit has no interval"
+        return Estimate(value, None, None, n, label, reason), None, None
     error, freedom = combined_error(rows)
-    if n < 2:
-        return Estimate(value, None, None, n, label, "a single unit has no interval")
     if error == 0:
-        return Estimate(value, value, value, n, label, "no variation at all")
+        return Estimate(value, value, value, n, label, "no variation at all"), None, None
     half = stats.t.ppf((1 + level) / 2, freedom) * error
-    return Estimate(value, value - half, value + half, n, label)
+    p_value = float(2 * stats.t.sf(abs(value) / error, freedom))
+    return Estimate(value, value - half, value + half, n, label), p_value, effect_from_error(error, freedom)

@@ -12,13 +12,23 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 #: What one study is made of, no other study ever imports.
 _STUDIES = ("angiography", "brain_mri", "em", "histology")
 #: What a study's validation score, which picks checkpoints, is made of beside them.
-_SELECTS = {"em": ("inference/em", "evaluation/em")}
+_SELECTS = {
+    "em": ("inference/em", "evaluation/em", "evaluation/contingency.py", "evaluation/objects.py"),
+    "histology": ("inference/histology/prediction.py", "evaluation/segmentation.py"),
+}
 _TRAINS = ("datasets", "targets", "models", "losses", "training", "studies")
-#: What makes instances of the outputs of em's networks, and tunes how.
-_DECODES = (
-    "inference/em", "evaluation/em", "studies/em/decodings.py", "studies/em/tiled_decoding.py",
-    "studies/em/prediction.py", "studies/em/segmentation.py",
-)  # fmt: skip
+#: What makes instances of the outputs of a study's networks, tunes how, and scores them.
+_DECODES = {
+    "em": (
+        "inference/em", "evaluation/em", "evaluation/contingency.py", "evaluation/objects.py",
+        "studies/em/decodings.py", "studies/em/tiled_decoding.py", "studies/em/prediction.py",
+        "studies/em/segmentation.py",
+    ),
+    "histology": (
+        "inference/histology", "evaluation/histology", "evaluation/contingency.py", "evaluation/objects.py",
+        "evaluation/calibration.py", "evaluation/segmentation.py", "studies/histology/scoring.py",
+    ),
+}  # fmt: skip
 #: Modules of studies that only look at what was trained, or make parameters, which are told of anyway, and
 #: others by their path: a change of theirs makes no weights stale.
 _SHOWS_ONLY = (
@@ -62,6 +72,15 @@ _SHOWS_ONLY = (
     "trained_embeddings.py",
     "click_benchmarks.py",
     "window_benchmarks.py",
+    "scoring.py",
+    "loss_comparison.py",
+    "annotation_loop.py",
+    "loss_toys.py",
+    "map_benchmarks.py",
+    "loss_benchmarks.py",
+    "loss_peers.py",
+    "evaluation/histology/simulated_annotator.py",
+    "evaluation/histology/summary.py",
 )
 
 
@@ -82,9 +101,9 @@ def training_code_fingerprint(study: str) -> str:
 
 
 @cache
-def decoding_code_fingerprint() -> str:
-    """SHA-256 over names and contents of the modules that em's segmentations are made by."""
-    return _hash([file for file in _files(_DECODES) if file.as_posix() not in _SHOWS_ONLY])
+def decoding_code_fingerprint(study: str) -> str:
+    """SHA-256 over names and contents of the modules that a study's instances are made and scored by."""
+    return _hash([file for file in _files(_DECODES[study]) if file.as_posix() not in _SHOWS_ONLY])
 
 
 def _files(rooms: Iterable[str]) -> list[Path]:

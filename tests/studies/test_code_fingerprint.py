@@ -16,7 +16,8 @@ def package(tmp_path, monkeypatch):
         "studies/brain_mri/explanation.py", "models/unet.py", "models/em.py", "losses/em/dice.py",
         "evaluation/em/segmentation.py", "evaluation/em/alarms.py", "studies/em/segmentation.py",
         "studies/em/decodings.py", "studies/em/tiled_decoding.py", "studies/em/prediction.py",
-        "inference/em/watershed.py", "inference/em/clicks_to_mask.py",
+        "inference/em/watershed.py", "inference/em/clicks_to_mask.py", "evaluation/contingency.py",
+        "evaluation/objects.py",
     )  # fmt: skip
     for module in modules:
         (tmp_path / module).parent.mkdir(parents=True, exist_ok=True)
@@ -33,6 +34,7 @@ def package(tmp_path, monkeypatch):
         ("models/em.py", {"em"}),
         ("losses/em/dice.py", {"em"}),
         ("evaluation/em/segmentation.py", {"em"}),
+        ("evaluation/contingency.py", {"em"}),
         ("evaluation/em/alarms.py", set()),
         ("inference/em/clicks_to_mask.py", set()),
         ("studies/em/segmentation.py", set()),
@@ -50,12 +52,13 @@ def test_a_change_makes_the_weights_stale_that_depend_on_it(package, module, sta
         ("studies/em/segmentation.py", True),
         ("inference/em/watershed.py", True),
         ("evaluation/em/segmentation.py", True),
+        ("evaluation/objects.py", True),
         ("evaluation/em/alarms.py", False),
         ("models/em.py", False),  # told by the weights' own fingerprint
     ],
 )
 def test_a_change_of_a_decoding_makes_segmentations_stale(package, module, stale):
     decoding = code_fingerprint.decoding_code_fingerprint.__wrapped__
-    before = decoding()
+    before = decoding("em")
     (package / module).write_text("a = 2")
-    assert (decoding() != before) == stale
+    assert (decoding("em") != before) == stale

@@ -11,20 +11,18 @@ mean of the :math:`x_i` is exactly T, because T does not change when all weights
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from mtl.errors import ParameterError, ProtocolError
 from mtl.evaluation.brain_mri.stages import METRICS, Metric, cases_by_arm, filled_masks
 from mtl.evaluation.brain_mri.tables import POOLED, check_test_sets, cluster_labels
-from mtl.evaluation.comparison import combined_error, effect_from_error, holm, seeds_by_units, verdict
-from mtl.evaluation.statistics import MIN_SEEDS, in_chunks, t_interval
+from mtl.evaluation.comparison import holm, seeds_by_units, verdict
+from mtl.evaluation.statistics import in_chunks, t_interval
 
 STEP = 1e-4  # of the central differences; their error is of its square
 
@@ -140,12 +138,9 @@ def _paired(first: Mapping[int, Any], second: Mapping[int, Any]) -> pd.DataFrame
 
 def _over_seeds(pairs: pd.DataFrame, margin: float, settings: Mapping[str, Any]) -> dict[str, Any]:
     found = seeds_by_units(pairs["d"], pairs["cluster"], pairs["seed"], **settings)
-    enough = pairs["seed"].nunique() >= MIN_SEEDS
-    error, freedom = combined_error(pairs) if enough else (math.nan, math.nan)
-    value, both, over_seeds = found.over_seeds.value, found.combined, found.over_seeds
-    tested = math.isfinite(freedom) and error > 0
+    both, over_seeds = found.combined, found.over_seeds
     return {
-        "value": value,
+        "value": over_seeds.value,
         "seeds_low": over_seeds.low,
         "seeds_high": over_seeds.high,
         "low": both.low,
@@ -154,8 +149,8 @@ def _over_seeds(pairs: pd.DataFrame, margin: float, settings: Mapping[str, Any])
         "unit": "group",
         "seeds": len(found.per_seed),
         "per_seed": [estimate.to_dict() for estimate in found.per_seed],
-        "p_value": float(2 * stats.t.sf(abs(value) / error, freedom)) if tested else None,
-        "minimal_detectable": effect_from_error(error, freedom) if tested else None,
+        "p_value": found.p_value,
+        "minimal_detectable": found.minimal_detectable,
         "margin": margin,
         "verdict": verdict(both, margin),
         "reason": both.reason or "",

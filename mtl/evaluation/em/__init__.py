@@ -1,9 +1,7 @@
 """Evaluation of the em study: instance segmentations, and clicks given by a simulated user.
 
-``contingency``     voxels shared by true and predicted instances, per block, as one sparse table
-``agreement``       adapted Rand error, VOI split and merge from that table
-``objects``         AP50 and panoptic quality from the same table
-``segmentation``    all of them for one volume with intervals over blocks, and paired arms
+``agreement``       adapted Rand error, VOI split and merge from a table of shared voxels
+``segmentation``    these, AP50 and panoptic quality for one volume, intervals over blocks, paired arms
 ``tuning``          a few parameters tuned on a validation part
 ``simulated_user``  where a patient annotator would click next
 ``click_curves``    Dice after k clicks, clicks needed, area under the curve, with intervals over objects

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import xlogy
 
-from mtl.evaluation.em.contingency import Contingency
+from mtl.evaluation.contingency import Contingency
 from mtl.evaluation.weighted import ratio
 
 Floats = NDArray[np.float64]

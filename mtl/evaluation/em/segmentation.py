@@ -15,8 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mtl.evaluation.em.agreement import CLUSTERING_METRICS, clustering_metrics
-from mtl.evaluation.em.contingency import (
+from mtl.evaluation.contingency import (
     Background,
     Contingency,
     Labels,
@@ -24,7 +23,8 @@ from mtl.evaluation.em.contingency import (
     cut_into_blocks,
     usual_parts,
 )
-from mtl.evaluation.em.objects import OBJECT_METRICS, count_objects, object_metrics
+from mtl.evaluation.em.agreement import CLUSTERING_METRICS, clustering_metrics
+from mtl.evaluation.objects import OBJECT_METRICS, count_objects, object_metrics
 from mtl.evaluation.statistics import Estimate, draw_counts, interval_of
 
 INSTANCE_METRICS = (*CLUSTERING_METRICS, *OBJECT_METRICS)
@@ -53,7 +53,7 @@ def evaluate_instances(
 
     predicted, truth (*sp): instance ids, 0 background; truth ``ignore_index`` unknown.
     min_size: voxels below which an instance is a crumb for AP50 and PQ (Rand and VOI weigh by size anyway).
-    background: see `mtl.evaluation.em.contingency`.
+    background: see `mtl.evaluation.contingency`.
     parts: blocks per axis; None: `usual_parts`, which ``depth`` (nm) and planar (a stack of 2-D samples)
     decide. Raises DataError, ParameterError as `contingency` and `cut_into_blocks` do.
     """

@@ -167,7 +167,7 @@ def _tuned(study: EMStudy, decode: Callable[..., np.ndarray], grid: Grid) -> Tun
 
 
 def _made_from(study: EMStudy, variant: str) -> str:
-    made_from = f"{study.test_hash} {decoding_code_fingerprint()}"
+    made_from = f"{study.test_hash} {decoding_code_fingerprint('em')}"
     if variant != NO_NETWORK:
         return f"{made_from} {study.fingerprint(variant)}"
     decoded = study.parameters.model_dump(include=DECODED_WITH)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mtl.evaluation.contingency import usual_parts
 from mtl.evaluation.em import compare_segmentations, evaluate_instances
-from mtl.evaluation.em.contingency import usual_parts
 from mtl.evaluation.em.segmentation import block_scores
 from mtl.evaluation.em.tuning import Grid, grid_points
 from mtl.evaluation.statistics import Estimate

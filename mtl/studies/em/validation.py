@@ -12,6 +12,7 @@ import torch
 
 from mtl.datasets.em import EMVolume
 from mtl.evaluation.em import adapted_rand_error
+from mtl.evaluation.em.tuning import in_threads
 from mtl.models.em import EMModel
 from mtl.studies.em.decodings import Decoding, by_boundary, by_embedding
 from mtl.studies.em.parameters import EMParameters
@@ -35,8 +36,11 @@ def validation_scores(
     predict_tile = partial(predict, model, parameters=parameters, device=device, autocast=autocast)
     with TemporaryDirectory() as folder:
         outputs = PredictedTiles(volume, parameters, predict_tile, Path(folder))
-        found = (outputs.decoded(partial(decode, volume)) for decode in usual_decodings(parameters, volume))
-        return {"objects": 1 - min(adapted_rand_error(instances, truth) for instances in found)}
+
+        def error_of(decode: Decoding) -> float:
+            return adapted_rand_error(outputs.decoded(partial(decode, volume)), truth)
+
+        return {"objects": 1 - min(in_threads(error_of, usual_decodings(parameters, volume)))}
 
 
 def usual_decodings(parameters: EMParameters, volume: EMVolume) -> list[Decoding]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mtl.datasets.em import UNKNOWN
-from mtl.evaluation.em.contingency import contingency
+from mtl.evaluation.contingency import contingency
 from mtl.studies.em.clicks import right_and_wrong
 from mtl.studies.em.segmentation import Segmentation
 from mtl.studies.em.shown_parts import cut_square, square_around, worst_plane

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from mtl.errors import DataError, ProtocolError
+from mtl.evaluation.contingency import cut_into_blocks
 from mtl.evaluation.em.click_curves import (
     best_overlapping,
     choose_objects,
@@ -16,7 +17,6 @@ from mtl.evaluation.em.click_curves import (
     simulate_clicks,
     summarise_clicks,
 )
-from mtl.evaluation.em.contingency import cut_into_blocks
 from mtl.evaluation.em.simulated_user import SimulatedUser
 from mtl.evaluation.segmentation import dice
 

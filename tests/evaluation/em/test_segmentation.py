@@ -14,10 +14,10 @@ from skimage.metrics import adapted_rand_error as skimage_rand
 from skimage.metrics import variation_of_information as skimage_voi
 
 from mtl.errors import DataError, ParameterError
+from mtl.evaluation.contingency import contingency, cut_into_blocks, usual_parts
 from mtl.evaluation.em import adapted_rand_error, compare_segmentations, evaluate_instances
 from mtl.evaluation.em.agreement import clustering_metrics
-from mtl.evaluation.em.contingency import contingency, cut_into_blocks, usual_parts
-from mtl.evaluation.em.objects import count_objects, object_metrics
+from mtl.evaluation.objects import count_objects, object_metrics
 
 UNKNOWN = -100
 ids = st.sampled_from([0, 1, 2, 3, 900])

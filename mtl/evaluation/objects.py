@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl.evaluation.em.contingency import Contingency
+from mtl.evaluation.contingency import Contingency
 from mtl.evaluation.weighted import ratio
 
 Floats = NDArray[np.float64]
