@@ -13,20 +13,24 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 _STUDIES = ("angiography", "brain_mri", "em", "histology")
 #: What a study's validation score, which picks checkpoints, is made of beside them.
 _SELECTS = {
-    "em": ("inference/em", "evaluation/em", "evaluation/contingency.py", "evaluation/objects.py"),
+    "em": (
+        "inference/em", "inference/segments.py",
+        "evaluation/em", "evaluation/contingency.py", "evaluation/objects.py",
+    ),
     "histology": ("inference/histology/prediction.py", "evaluation/segmentation.py"),
-}
+}  # fmt: skip
 _TRAINS = ("datasets", "targets", "models", "losses", "training", "studies")
 #: What makes instances of the outputs of a study's networks, tunes how, and scores them.
 _DECODES = {
     "em": (
-        "inference/em", "evaluation/em", "evaluation/contingency.py", "evaluation/objects.py",
-        "studies/em/decodings.py", "studies/em/tiled_decoding.py", "studies/em/prediction.py",
-        "studies/em/segmentation.py",
+        "inference/em", "inference/segments.py", "evaluation/em", "evaluation/contingency.py",
+        "evaluation/objects.py", "studies/em/decodings.py", "studies/em/tiled_decoding.py",
+        "studies/em/prediction.py", "studies/em/segmentation.py",
     ),
     "histology": (
-        "inference/histology", "evaluation/histology", "evaluation/contingency.py", "evaluation/objects.py",
-        "evaluation/calibration.py", "evaluation/segmentation.py", "studies/histology/scoring.py",
+        "inference/histology", "inference/segments.py", "evaluation/histology", "evaluation/contingency.py",
+        "evaluation/objects.py", "evaluation/calibration.py", "evaluation/segmentation.py",
+        "studies/histology/scoring.py",
     ),
 }  # fmt: skip
 #: Modules of studies that only look at what was trained, or make parameters, which are told of anyway, and

@@ -17,7 +17,7 @@ def package(tmp_path, monkeypatch):
         "evaluation/em/segmentation.py", "evaluation/em/alarms.py", "studies/em/segmentation.py",
         "studies/em/decodings.py", "studies/em/tiled_decoding.py", "studies/em/prediction.py",
         "inference/em/watershed.py", "inference/em/clicks_to_mask.py", "evaluation/contingency.py",
-        "evaluation/objects.py",
+        "evaluation/objects.py", "inference/segments.py",
     )  # fmt: skip
     for module in modules:
         (tmp_path / module).parent.mkdir(parents=True, exist_ok=True)
@@ -51,6 +51,7 @@ def test_a_change_makes_the_weights_stale_that_depend_on_it(package, module, sta
     [
         ("studies/em/segmentation.py", True),
         ("inference/em/watershed.py", True),
+        ("inference/segments.py", True),
         ("evaluation/em/segmentation.py", True),
         ("evaluation/objects.py", True),
         ("evaluation/em/alarms.py", False),

@@ -80,6 +80,11 @@ class PatchDataset(Dataset):
     def __len__(self) -> int:
         return self.length
 
+    @property
+    def epoch(self) -> int:
+        """The epoch whose patches are drawn."""
+        return int(self._epoch)
+
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose patches are to be drawn."""
         self._epoch.fill_(epoch)
@@ -87,7 +92,7 @@ class PatchDataset(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         if index < 0:
             raise IndexError(f"index {index} of a dataset of {self.length} patches")
-        rng = np.random.default_rng([self.seed, int(self._epoch), index])
+        rng = np.random.default_rng([self.seed, self.epoch, index])
         tile, outlined, places = self.sources[rng.integers(len(self.sources))]
         columns = tile.shape[1] - self.size + 1
         y, x = divmod(int(places[rng.integers(len(places))]), columns)

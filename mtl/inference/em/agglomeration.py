@@ -15,7 +15,7 @@ import heapq
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl.inference.em.segments import Labels, contacts
+from mtl.inference.segments import Labels, contacts
 
 STRIDE = 7  # every 7th voxel is enough for the mean of a segment
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from mtl.errors import DataError, ParameterError
 from mtl.inference.em.agglomeration import merge_touching
 from mtl.inference.em.modes import find_modes
-from mtl.inference.em.segments import connected_parts, grow
+from mtl.inference.segments import connected_parts, grow
 
 
 def decode_embeddings(

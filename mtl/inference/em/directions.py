@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mtl.errors import DataError
-from mtl.inference.em.segments import connected_parts, grow
+from mtl.inference.segments import connected_parts, grow
 
 SHORT = 0.3  # of a unit: the head is near the target, or does not know
 DOUBLINGS = 12  # paths of up to 4096 steps

@@ -18,8 +18,8 @@ from scipy import ndimage
 from skimage.segmentation import watershed
 
 from mtl.errors import DataError, ParameterError
-from mtl.inference.em.segments import drop_small, grow
 from mtl.inference.em.weak_walls import merge_across_weak_walls
+from mtl.inference.segments import drop_small, grow
 
 
 def watershed_grid(spacing: Sequence[float]) -> list[dict[str, list[float | None]]]:

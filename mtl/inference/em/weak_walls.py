@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import graph
 
-from mtl.inference.em.segments import Labels
+from mtl.inference.segments import Labels
 
 
 def merge_across_weak_walls(labels: Labels, inside: NDArray[np.floating], height: float) -> NDArray[np.int32]:

@@ -14,8 +14,8 @@ import numpy as np
 from mtl.datasets.em import EMVolume
 from mtl.inference.em.decoding import decode_embeddings
 from mtl.inference.em.directions import decode_directions
-from mtl.inference.em.segments import stacked_planes
 from mtl.inference.em.watershed import watershed_instances
+from mtl.inference.segments import stacked_planes
 from mtl.studies.em.prediction import VolumePrediction
 
 Decoding = Callable[..., np.ndarray]

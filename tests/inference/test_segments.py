@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
 from mtl.inference.em.agglomeration import merge_touching
-from mtl.inference.em.segments import connected_parts, contacts, drop_small, grow, stacked_planes
+from mtl.inference.segments import connected_parts, contacts, drop_small, grow, stacked_planes
 
 labellings = st.one_of(
     arrays(np.int64, (6, 7), elements=st.integers(0, 3)),

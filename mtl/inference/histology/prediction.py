@@ -1,0 +1,57 @@
+"""The network's maps of whole images, of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mtl.models.histology import UNetMultiTask
+
+LARGEST = 1024  # pixels along a side that the network sees at once
+OVERLAP = 0.25
+
+
+@dataclass(frozen=True)
+class NucleiMaps:
+    """Of one image: ``probability`` float32 ``(H, W)``; ``hv_map`` float32 ``(C, H, W)`` if asked for."""
+
+    probability: NDArray[np.float32]
+    hv_map: NDArray[np.float32] | None
+
+
+@torch.no_grad()
+def predict_maps(
+    model: UNetMultiTask,
+    images: Sequence[NDArray[np.uint8]],
+    *,
+    with_hv: bool = True,
+    device: torch.device | str = "cpu",
+    autocast: Callable[[], AbstractContextManager] = nullcontext,
+) -> list[NucleiMaps]:
+    """Maps of each image uint8 ``(H, W, 3)``, one by one; large ones window by window (MONAI), blended."""
+    model = model.to(device).eval()
+    found = []
+    for image in images:
+        x = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(device).float() / 255
+        with autocast():
+            output = (
+                _windowed(model, x, with_hv) if max(x.shape[-2:]) > LARGEST else model(x, return_hv=with_hv)
+            )
+        probability = output["preds"].float().sigmoid()[0, 0].cpu().numpy()
+        hv_map = output["hv_map"].float()[0].cpu().numpy() if with_hv else None
+        found.append(NucleiMaps(probability, hv_map))
+    return found
+
+
+def _windowed(model: UNetMultiTask, x: torch.Tensor, with_hv: bool) -> dict[str, torch.Tensor]:
+    from monai.inferers import sliding_window_inference
+
+    window = [min(side, LARGEST) for side in x.shape[-2:]]
+    return sliding_window_inference(
+        x, window, 1, lambda part: model(part, return_hv=with_hv), overlap=OVERLAP, mode="gaussian"
+    )

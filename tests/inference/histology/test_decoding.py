@@ -1,0 +1,90 @@
+"""From maps to nuclei: touching ones part, crumbs go, nothing is lost; the baseline; whole images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mtl.datasets.phantoms.histology import histology_phantom
+from mtl.errors import DataError, ParameterError
+from mtl.evaluation.histology import image_scores
+from mtl.inference.histology import Decoding, decode, otsu_nuclei, predict_maps
+from mtl.inference.histology import prediction as prediction_module
+from mtl.models.histology import UNetMultiTask
+from mtl.targets.histology import HV_MAPS
+
+
+@pytest.fixture(scope="module")
+def tiles():
+    return histology_phantom(4, 160, seed=11)
+
+
+@pytest.mark.parametrize("maps", HV_MAPS)
+def test_exact_maps_give_the_nuclei_back(tiles, maps: str) -> None:
+    marker = 0.6 if maps == "distance" else 0.4
+    for tile in tiles:
+        found = decode(
+            (tile.instances > 0) * 0.98 + 0.01, HV_MAPS[maps](tile.instances), Decoding(marker=marker)
+        )
+        together = decode((tile.instances > 0) * 0.98 + 0.01, None, Decoding("components"))
+        assert image_scores(found, tile.instances)["pq"] > 0.8
+        assert image_scores(found, tile.instances)["pq"] > image_scores(together, tile.instances)["pq"]
+        assert found.dtype == np.int32 and found.max() == len(np.unique(found)) - 1
+
+
+def test_a_component_without_a_marker_is_one_nucleus() -> None:
+    probability, hv_map = np.zeros((20, 20)), np.ones((1, 20, 20), np.float32)
+    probability[3:9, 3:9] = 0.9
+    assert decode(probability, hv_map, Decoding()).max() == 1
+
+
+def test_small_ones_are_dropped_and_holes_are_filled() -> None:
+    probability = np.zeros((20, 20))
+    probability[2:10, 2:10], probability[5, 5], probability[15:17, 15:17] = 0.9, 0.1, 0.9
+    found = decode(probability, None, Decoding("components", min_size=20))
+    assert found.max() == 1 and (found == 1).sum() == 64
+    assert decode(probability, None, Decoding("components", min_size=1)).max() == 2
+
+
+@pytest.mark.parametrize("method", ["components", "watershed"])
+def test_nothing_above_the_threshold_is_no_nucleus(method: str) -> None:
+    for maps in (1, 2):
+        empty = decode(np.zeros((16, 16)), np.zeros((maps, 16, 16), np.float32), Decoding(method))
+        assert empty.shape == (16, 16) and not empty.any()
+
+
+def test_a_missing_map_and_settings_out_of_range_are_named() -> None:
+    with pytest.raises(ParameterError, match="return_hv=True"):
+        decode(np.ones((8, 8)), None, Decoding("watershed"))
+    for wrong in ({"method": "magic"}, {"threshold": 1.0}, {"marker": 0.0}):
+        with pytest.raises(ParameterError, match=next(iter(wrong))):
+            Decoding(**wrong)
+
+
+def test_otsu_finds_most_nuclei_of_a_clean_phantom_and_none_in_an_even_picture() -> None:
+    for tile in histology_phantom(3, 160, n_groups=1, clutter=0, touching=0, stain_shift=0, seed=2):
+        assert image_scores(otsu_nuclei(tile.image), tile.instances)["f1"] > 0.6
+    assert not otsu_nuclei(np.full((30, 30, 3), 200, np.uint8)).any()
+    with pytest.raises(DataError, match="uint8"):
+        otsu_nuclei(np.zeros((30, 30)))
+
+
+def test_otsu_takes_a_dark_picture_as_fluorescence() -> None:
+    image = np.full((40, 40, 3), 5, np.uint8)
+    image[10:22, 10:22] = 120
+    found = otsu_nuclei(image, sigma=0)
+    assert found.max() == 1 and (found > 0).sum() == 144
+
+
+def test_windows_give_what_the_whole_image_gives_in_their_middle(
+    tiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    model = UNetMultiTask(base_filters=4, depth=2)
+    (whole,) = predict_maps(model, [tiles[0].image])
+    monkeypatch.setattr(prediction_module, "LARGEST", 128)
+    (windowed,) = predict_maps(model, [tiles[0].image])
+    assert windowed.probability.shape == (160, 160) and windowed.hv_map.shape == (1, 160, 160)
+    np.testing.assert_allclose(windowed.probability[:30, :30], whole.probability[:30, :30], atol=1e-5)
+    assert predict_maps(model, [tiles[0].image], with_hv=False)[0].hv_map is None
