@@ -133,6 +133,19 @@ def fitted_exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
     return statistics.linear_regression(logs, [math.log(second) for second in seconds]).slope
 
 
+def exponent_row(name: str, what: str, exponent: float) -> dict[str, Any]:
+    """A row of a benchmark that says how the time of ``name`` grows with ``what``."""
+    return {
+        "id": name,
+        "workload": f"how time grows with {what}",
+        "peer": "itself",
+        **dict.fromkeys(("peer_s", "ours_s", "ratio", "goal", "control")),
+        "exponent": exponent,
+        "correct": True,
+        "difference": f"exponent {exponent:.2f}",
+    }
+
+
 def machine_limits() -> dict[str, float]:
     """What this machine can do now: GB/s of a large copy (both ways counted), GFLOP/s of a matrix product."""
     large = torch.zeros(64 * 2**20 // 4)

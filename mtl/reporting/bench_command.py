@@ -19,6 +19,7 @@ from mtl.reporting.kernel_environment import KEEP_MEMORY, kernel_environment
 IDS = {
     "brain_mri": ("B1", "B2", "B3", "R1"),
     "em": ("E1", "E2", "E3", "E4", "E5", "E6", "E7"),
+    "histology": ("H1", "H2"),
 }
 _MARK = "MTL_BENCH_ENVIRONMENT"
 

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 _PARAMETERS = {
     "brain_mri": ("mtl.studies.brain_mri.parameters", "BrainMriParameters"),
     "em": ("mtl.studies.em.parameters", "EMParameters"),
+    "histology": ("mtl.studies.histology.parameters", "HistologyParameters"),
     "methods": ("mtl.studies.methods", "MethodsParameters"),  # notebooks that cross studies, and tutorials
 }
 #: Study to the module of its assembly and the name of its class.
 _ASSEMBLIES = {
     "brain_mri": ("mtl.studies.brain_mri.study", "BrainMriStudy"),
     "em": ("mtl.studies.em.study", "EMStudy"),
+    "histology": ("mtl.studies.histology.study", "HistologyStudy"),
 }
 #: Study to what a point of a sweep does: parameters to a record of what was trained.
 _POINTS = {"brain_mri": ("mtl.studies.brain_mri.sweep_point", "train_point")}
@@ -28,6 +30,7 @@ _POINTS = {"brain_mri": ("mtl.studies.brain_mri.sweep_point", "train_point")}
 _FORECASTS = {
     "brain_mri": ("mtl.studies.brain_mri.forecast", "forecast"),
     "em": ("mtl.studies.em.forecast", "forecast"),
+    "histology": ("mtl.studies.histology.forecast", "forecast"),
 }
 
 #: What ``mtl run`` runs, and what of it can be forecast.

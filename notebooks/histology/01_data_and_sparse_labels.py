@@ -126,7 +126,9 @@ told = [
     for revealed in [reveal_all(train, share, study.label_seed(first))]
 ]
 caption = "What the first fold's training part tells"
-show_table(pd.DataFrame(told), source="metrics.json#/data_and_sparse_labels/told", caption=caption, index=False)
+show_table(
+    pd.DataFrame(told), source="metrics.json#/data_and_sparse_labels/told", caption=caption, index=False
+)
 
 # %% [markdown]
 # What the network is told, beside what is there.
@@ -185,10 +187,19 @@ otsu = {
     if (scores["part"] == part).any()
 }
 rows = [
-    {"part": part, "images": found["pq"].n, **{name.upper() if name != "dice" else "Dice": e for name, e in found.items()}}
+    {
+        "part": part,
+        "images": found["pq"].n,
+        **{name.upper() if name != "dice" else "Dice": e for name, e in found.items()},
+    }
     for part, found in otsu.items()
 ]
-show_table(pd.DataFrame(rows), source="predictions/", caption="Tuned Otsu watershed; intervals over images", index=False)
+show_table(
+    pd.DataFrame(rows),
+    source="predictions/",
+    caption="Tuned Otsu watershed; intervals over images",
+    index=False,
+)
 
 # %% [markdown]
 # ## What it means

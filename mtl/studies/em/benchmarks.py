@@ -11,7 +11,7 @@ from mtl.studies.em.decoding_benchmarks import decoding_cases, decoding_exponent
 from mtl.studies.em.target_benchmarks import target_cases, target_exponents
 from mtl.studies.em.trained_embeddings import trained_workload
 from mtl.studies.em.training_benchmarks import discriminative_cases, memory_row, scaling_rows, two_mode_cases
-from mtl.timing import Case, measure
+from mtl.timing import Case, exponent_row, measure
 
 IDS = ("E1", "E2", "E3", "E4", "E5", "E6", "E7")
 
@@ -58,21 +58,9 @@ def _growth(name: str) -> list[dict[str, Any]]:
     if name in inference_benchmarks.IDS:
         return inference_benchmarks.scaling_rows([name])
     if name == "E1":
-        return [_exponent_row(name, what, value) for what, value in target_exponents().items()]
+        return [exponent_row(name, what, value) for what, value in target_exponents().items()]
     if name == "E3":
         return [memory_row(), *scaling_rows()]
     if name == "E6":
-        return [_exponent_row(name, "voxels", decoding_exponent())]
+        return [exponent_row(name, "voxels", decoding_exponent())]
     return []
-
-
-def _exponent_row(name: str, what: str, exponent: float) -> dict[str, Any]:
-    return {
-        "id": name,
-        "workload": f"how time grows with {what}",
-        "peer": "itself",
-        **dict.fromkeys(("peer_s", "ours_s", "ratio", "goal", "control")),
-        "exponent": exponent,
-        "correct": True,
-        "difference": f"exponent {exponent:.2f}",
-    }

@@ -67,7 +67,7 @@ def _segmentation() -> Toy:
     y, everything = _outlined(), scene() > 0
     sees = _logits(everything, 4.0)
     shy = _logits(everything, 4.0)
-    shy[..., scene() == 3] = -1.6  # p = 0.17: below the threshold of a pseudo-negative
+    shy[..., torch.from_numpy(scene() == 3)] = -1.6  # p = 0.17: below the threshold of a pseudo-negative
     cost = lambda z: segmentation_loss(z, y, pseudo_labels(z.sigmoid(), y, CONFIG), CONFIG)  # noqa: E731
     return Toy(
         "segmentation", _of_pseudo(sees, y),
@@ -82,7 +82,7 @@ def _edge() -> Toy:
     soft = torch.tensor(gaussian_filter((scene() > 0).astype(np.float32), 2.0))[None, None]
     blurred = torch.logit(soft.clamp(0.02, 0.98))
     alone = blurred.clone()
-    alone[..., scene() == 2] = -1.0  # the neighbour is not seen yet
+    alone[..., torch.from_numpy(scene() == 2)] = -1.0  # the neighbour is not seen yet
     cost = lambda z: edge_loss(z, y, z.detach().sigmoid())  # noqa: E731
     return Toy(
         "edge", outline_band(y)[0, 0].numpy(),

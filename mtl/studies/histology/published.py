@@ -22,7 +22,7 @@ def published_rows(
     Args:
         figures: part to arm (``otsu`` among them) to metric.
     """
-    p, shown = study.parameters, {OTSU: "Otsu and watershed"}
+    p, shown = study.parameters, {arm_name(OTSU, 0.0): "Otsu and watershed"}
     shown |= {arm_name(*arm): shown_arm(*arm) for arm in study.arms}
     sources = {TEST: "phantom" if p.tiles == PHANTOM else p.tiles, OUTSIDE: f"{p.outside} (outside)"}
     rows = [

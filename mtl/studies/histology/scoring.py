@@ -171,7 +171,7 @@ def all_scores(study: HistologyStudy) -> pd.DataFrame:
         ProtocolError: they were made on different test sets.
     """
     tables = [_read(study, f"{OTSU}_fold_{fold}", _made_from(study, None)) for fold in study.folds]
-    for training in study.training_order():
+    for training in study.all_trainings():
         rows = _read(study, _name(study, training), _made_from(study, training))
         tables.append(rows[rows["method"] == best_method(study, training)[0]])
     table = pd.concat(tables, ignore_index=True)

@@ -125,7 +125,11 @@ class HistologyStudy:
             for seed in range(self.parameters.seeds)
         ]
 
-    def training_order(self) -> list[Training]:
+    def training_order(self) -> list[str]:
+        """Names of all arms."""
+        return [arm_name(*arm) for arm in self.arms]
+
+    def all_trainings(self) -> list[Training]:
         """Every network that the parameters ask for, arm by arm."""
         return [training for arm in self.arms for training in self.trainings(*arm)]
 
@@ -185,17 +189,20 @@ class HistologyStudy:
         """Decides which nuclei are outlined."""
         return self._seed("labels", training)
 
-    def train(self, training: Training) -> StageResult:
-        """Train a network, or take it from its folder if it is finished.
+    def train(self, arm: str) -> list[StageResult]:
+        """Train all networks of an arm, by its name; finished ones are taken from their folders.
 
         Raises:
-            ParameterError: nothing is outlined, or the set is unknown.
+            ParameterError: nothing is outlined, or the run has no such arm.
             TrainingError: see ``StageTrainer.fit``.
         """
-        if training not in self.training_order():
-            raise ParameterError(
-                f"{training}: this run trains {', '.join(shown_arm(*arm) for arm in self.arms)}"
-            )
+        named = {arm_name(*one): one for one in self.arms}
+        if arm not in named:
+            raise ParameterError(f"unknown arm {arm!r}: this run has {', '.join(named)}")
+        return [self.train_one(training) for training in self.trainings(*named[arm])]
+
+    def train_one(self, training: Training) -> StageResult:
+        """Train one network, or take it from its folder. Raises as ``train`` does."""
         return self._trainer(training).fit()
 
     def folder(self, training: Training) -> str:
