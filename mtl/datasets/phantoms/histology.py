@@ -114,8 +114,8 @@ def paint(
     """The tile's picture: uint8 ``(side, side, 3)``."""
     shape = instances.shape
     eosin = 0.35 + 0.22 * _texture(shape, 12, rng) + 0.12 * _texture(shape, 2.5, rng)
-    haematoxylin = 0.10 + 0.05 * _texture(shape, 8, rng)
-    darkness = np.concatenate([[0.0], rng.uniform(0.55, 1.25, instances.max())])
+    haematoxylin = 0.2 + clutter * (0.12 * _texture(shape, 9, rng) + 0.12 * _texture(shape, 2, rng))
+    darkness = np.concatenate([[0.0], rng.uniform(0.4, 1.1, instances.max())])
     inside = instances > 0
     rim = np.where(inside, np.clip((rho - 0.7) / 0.3, 0, 1), 0)
     chromatin = 1 + 0.35 * _texture(shape, 1.2, rng) + 0.35 * rim
@@ -194,7 +194,7 @@ def _clutter(
     kinds = (  # number for a tile of 160 pixels, radius, haematoxylin, eosin, blur
         (8, 0.3 * radius, 1.0, 0.0, 0.6),
         (4, 0.7 * radius, 0.0, 0.9, 0.8),
-        (4, 1.0 * radius, 0.45, 0.0, 0.35 * radius),
+        (7, 1.0 * radius, 0.6, 0.0, 0.3 * radius),
     )
     free = ~nuclei
     found = []
