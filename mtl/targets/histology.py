@@ -54,9 +54,8 @@ def hover_maps(instances: ArrayLike) -> Maps:
     return maps
 
 
-#: By name, as parameters have it: the channels of each.
+#: By name, as parameters have it.
 HV_MAPS: dict[str, Callable[[ArrayLike], Maps]] = {"distance": distance_map, "hover": hover_maps}
-HV_CHANNELS = {"distance": 1, "hover": 2}
 
 
 def _foreground(found: Instances) -> tuple[NDArray, NDArray, tuple[NDArray, NDArray]]:

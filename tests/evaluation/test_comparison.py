@@ -18,9 +18,9 @@ from mtl.evaluation.comparison import (
     minimal_detectable_effect,
     paired_difference,
     relative_change,
-    seeds_by_units,
     verdict,
 )
+from mtl.evaluation.seeds_by_units import seeds_by_units
 from mtl.evaluation.statistics import Estimate, bootstrap
 from mtl.evaluation.weighted import roc_auc, weighted_mean
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from mtl.datasets.phantoms.histology import histology_phantom
 from mtl.errors import DataError
-from mtl.targets.histology import HV_CHANNELS, HV_MAPS, distance_map, hover_maps
+from mtl.models.histology.multitask import HV_CHANNELS
+from mtl.targets.histology import HV_MAPS, distance_map, hover_maps
 
 
 def slow_distance(instances: np.ndarray) -> np.ndarray:

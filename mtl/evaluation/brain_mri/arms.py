@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from mtl.errors import ParameterError, ProtocolError
 from mtl.evaluation.brain_mri.stages import METRICS, Metric, cases_by_arm, filled_masks
 from mtl.evaluation.brain_mri.tables import POOLED, check_test_sets, cluster_labels
-from mtl.evaluation.comparison import holm, seeds_by_units, verdict
+from mtl.evaluation.comparison import holm, verdict
+from mtl.evaluation.seeds_by_units import seeds_by_units
 from mtl.evaluation.statistics import in_chunks, t_interval
 
 STEP = 1e-4  # of the central differences; their error is of its square

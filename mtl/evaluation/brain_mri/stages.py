@@ -2,7 +2,7 @@
 table.
 
 The interval is over patients for *these* trained networks; what retraining would add needs seeds
-(``comparison.seeds_by_units``). The verdict follows ``comparison.verdict`` with d = second - first.
+(``seeds_by_units``). The verdict follows ``comparison.verdict`` with d = second - first.
 """
 
 from __future__ import annotations

@@ -73,11 +73,13 @@ class AnnotationLoop:
         """
         self._outline_first()
         model = self._train(0, None)
-        rows = self._score(model, 0)
+        decoding = self._decoding(model)
+        rows = self._score(model, decoding, 0)
         for number in range(1, self.study.parameters.loop_rounds + 1):
-            self._annotate(number, model)
+            self._annotate(number, model, decoding)
             model = self._train(number, model)
-            rows += self._score(model, number)
+            decoding = self._decoding(model)
+            rows += self._score(model, decoding, number)
         return pd.DataFrame(rows)
 
     # ------------------------------------------------------------------ the annotator
@@ -90,13 +92,13 @@ class AnnotationLoop:
             tile, nucleus = wanted[place]
             self.session.add(tile.id, tile.instances == nucleus, nucleus=int(nucleus), round=0)
 
-    def _annotate(self, number: int, model: UNetMultiTask) -> None:
+    def _annotate(self, number: int, model: UNetMultiTask, decoding: Decoding) -> None:
         """Spend the round's actions; those of a run that was killed in the middle of it count."""
         p = self.study.parameters
         spent = sum(entry.note["round"] == number for entry in self.session.entries)
         if any(entry.note["round"] > number for entry in self.session.entries):
             return
-        for tile, decision in self._decisions(number, model):
+        for tile, decision in self._decisions(number, model, decoding):
             if spent >= p.loop_actions:
                 return
             act = getattr(self.session, decision.kind)
@@ -106,7 +108,9 @@ class AnnotationLoop:
                 continue
             spent += 1
 
-    def _decisions(self, number: int, model: UNetMultiTask) -> Iterator[tuple[NucleiTile, Decision]]:
+    def _decisions(
+        self, number: int, model: UNetMultiTask, decoding: Decoding
+    ) -> Iterator[tuple[NucleiTile, Decision]]:
         """Tile after tile, beginning with another one in every round."""
         p, tiles = self.study.parameters, list(self.tiles.values())
         rng = np.random.default_rng([p.seed, 29, number])
@@ -117,13 +121,15 @@ class AnnotationLoop:
             if self.strategy == RANDOM:
                 decisions = draw_at_random(tile.instances, done, rng)
             else:
-                decisions = review(*self._proposals(tile, model), tile.instances, done)
+                decisions = review(*self._proposals(tile, model, decoding), tile.instances, done)
             yield from ((tile, decision) for decision in decisions)
 
-    def _proposals(self, tile: NucleiTile, model: UNetMultiTask) -> tuple[np.ndarray, np.ndarray]:
+    def _proposals(
+        self, tile: NucleiTile, model: UNetMultiTask, decoding: Decoding
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Nuclei proposed outside what was outlined or rejected, and the mean confidence in each."""
         (maps,) = predict_maps(model, [tile.image], device=self.study.fabric.device)
-        found = decode(maps.probability, maps.hv_map, self._decoding(model))
+        found = decode(maps.probability, maps.hv_map, decoding)
         ids = np.unique(found[found > 0])
         settled = (self.session.instances(tile.id) > 0) | self.session.rejected(tile.id)
         free = [i for i in ids if settled[found == i].mean() < 0.5]
@@ -133,6 +139,7 @@ class AnnotationLoop:
         return proposals, np.array([maps.probability[proposals == k].mean() for k in range(1, len(free) + 1)])
 
     def _decoding(self, model: UNetMultiTask) -> Decoding:
+        """The decoding that fits a network on the validation tiles."""
         study = self.study
         tiles = tuning_tiles(study, 0)
         maps = predict_maps(model, [tile.image for tile in tiles], device=study.fabric.device)
@@ -183,10 +190,10 @@ class AnnotationLoop:
         ).fit()  # fmt: skip
         return model
 
-    def _score(self, model: UNetMultiTask, number: int) -> list[dict]:
-        """Scores on the test tiles, with the decoding that fits this round's network on validation."""
+    def _score(self, model: UNetMultiTask, decoding: Decoding, number: int) -> list[dict]:
+        """Scores on the test tiles."""
         study, tiles = self.study, self.study.part(0, "test")
-        decoding, counts = self._decoding(model), self._counts(number)
+        counts = self._counts(number)
         rows = []
         for tile in tiles:
             (maps,) = predict_maps(model, [tile.image], device=study.fabric.device)

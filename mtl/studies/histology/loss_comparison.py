@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 
 from mtl.errors import ProtocolError
-from mtl.evaluation.comparison import holm, seeds_by_units, verdict
+from mtl.evaluation.comparison import holm, verdict
 from mtl.evaluation.histology import summarise_images
+from mtl.evaluation.seeds_by_units import seeds_by_units
 from mtl.evaluation.statistics import Estimate, bootstrap
 from mtl.evaluation.weighted import weighted_mean
 from mtl.studies.histology.loss_sets import arm_name

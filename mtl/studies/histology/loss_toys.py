@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mtl.losses.histology import LossConfig
 from mtl.losses.histology.contrast import pixel_loss, prototype_loss
-from mtl.losses.histology.pseudo_labels import PseudoLabels, pseudo_labels
+from mtl.losses.histology.pseudo_labels import pseudo_labels
 from mtl.losses.histology.regression import hv_loss
 from mtl.losses.histology.segmentation import edge_loss, outline_band, segmentation_loss
 from mtl.losses.histology.smoothness import local_disagreement, total_variation
@@ -186,13 +186,7 @@ def _case(
     value = cost(leaf)
     (gradient,) = torch.autograd.grad(value, leaf, allow_unused=True)
     gradient = torch.zeros_like(leaf) if gradient is None else gradient
-    push = -shown_gradient(gradient)
-    return Case(shown(said)[0, 0].numpy(), float(value.detach()), push)
-
-
-def shown_gradient(gradient: Tensor) -> np.ndarray:
-    """``(1, C, H, W)`` to ``(H, W)``: the first channel."""
-    return gradient[0, 0].numpy()
+    return Case(shown(said)[0, 0].numpy(), float(value.detach()), -gradient[0, 0].numpy())
 
 
 def _outlined() -> Tensor:
@@ -205,7 +199,7 @@ def _logits(mask: np.ndarray, size: float) -> Tensor:
 
 def _of_pseudo(logits: Tensor, y: Tensor) -> np.ndarray:
     """1 outlined, 0.5 pseudo-positive, -0.5 pseudo-negative, 0 neither."""
-    found: PseudoLabels = pseudo_labels(logits.sigmoid(), y, CONFIG)
+    found = pseudo_labels(logits.sigmoid(), y, CONFIG)
     return (y + 0.5 * found.positive - 0.5 * found.negative)[0, 0].numpy()
 
 

@@ -11,7 +11,8 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from mtl.errors import ParameterError, ProtocolError
 from mtl.evaluation.brain_mri.arms import arm_means, arm_values, case_values, compare_with_baseline
 from mtl.evaluation.brain_mri.stages import METRICS, cases_by_arm
-from mtl.evaluation.comparison import clustered_error, holm, seeds_by_units
+from mtl.evaluation.comparison import clustered_error, holm
+from mtl.evaluation.seeds_by_units import seeds_by_units
 
 MARGINS = {"roc_auc": 0.05, "dice_nonempty": 0.02}
 
