@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -52,6 +53,8 @@ def chromium() -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
+        torch.set_num_threads(max(1, torch.get_num_threads() // workers))
     config.addinivalue_line("markers", "slow: kills, several processes, real runs (make test-slow)")
     config.addinivalue_line("markers", "real_data: needs MTL_DATA (make test-slow)")
     config.addinivalue_line("markers", "browser: needs chromium (make test-slow)")
