@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 #: Study to the module of its parameters (light: no torch) and the name of their class.
 _PARAMETERS = {
+    "angiography": ("mtl.studies.angiography.parameters", "AngiographyParameters"),
     "brain_mri": ("mtl.studies.brain_mri.parameters", "BrainMriParameters"),
     "em": ("mtl.studies.em.parameters", "EMParameters"),
     "histology": ("mtl.studies.histology.parameters", "HistologyParameters"),
@@ -20,6 +21,7 @@ _PARAMETERS = {
 }
 #: Study to the module of its assembly and the name of its class.
 _ASSEMBLIES = {
+    "angiography": ("mtl.studies.angiography.study", "AngiographyStudy"),
     "brain_mri": ("mtl.studies.brain_mri.study", "BrainMriStudy"),
     "em": ("mtl.studies.em.study", "EMStudy"),
     "histology": ("mtl.studies.histology.study", "HistologyStudy"),
@@ -28,6 +30,7 @@ _ASSEMBLIES = {
 _POINTS = {"brain_mri": ("mtl.studies.brain_mri.sweep_point", "train_point")}
 #: Study to what tells minutes and memory of a run beforehand.
 _FORECASTS = {
+    "angiography": ("mtl.studies.angiography.forecast", "forecast"),
     "brain_mri": ("mtl.studies.brain_mri.forecast", "forecast"),
     "em": ("mtl.studies.em.forecast", "forecast"),
     "histology": ("mtl.studies.histology.forecast", "forecast"),

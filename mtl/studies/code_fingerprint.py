@@ -13,6 +13,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 _STUDIES = ("angiography", "brain_mri", "em", "histology")
 #: What a study's validation score, which picks checkpoints, is made of beside them.
 _SELECTS = {
+    "angiography": ("evaluation/angiography/ranking.py",),
     "em": (
         "inference/em", "inference/segments.py",
         "evaluation/em", "evaluation/contingency.py", "evaluation/objects.py",
@@ -22,6 +23,10 @@ _SELECTS = {
 _TRAINS = ("datasets", "targets", "models", "losses", "training", "studies")
 #: What makes instances of the outputs of a study's networks, tunes how, and scores them.
 _DECODES = {
+    "angiography": (
+        "inference/angiography", "evaluation/angiography", "studies/angiography/scoring.py",
+        "studies/angiography/data.py",
+    ),
     "em": (
         "inference/em", "inference/segments.py", "evaluation/em", "evaluation/contingency.py",
         "evaluation/objects.py", "studies/em/decodings.py", "studies/em/tiled_decoding.py",
@@ -77,6 +82,9 @@ _SHOWS_ONLY = (
     "click_benchmarks.py",
     "window_benchmarks.py",
     "scoring.py",
+    "comparison.py",
+    "clip_in_depth.py",
+    "masked_evaluation.py",
     "loss_comparison.py",
     "annotation_loop.py",
     "loss_toys.py",

@@ -31,6 +31,7 @@ class Stage:
         selection: validation score that picks the best checkpoint (larger is better).
         weight_decay: of AdamW.
         min_learning_rate: where the cosine ends.
+        warm_up: share of the steps, in [0, 1), over which rates rise in a straight line before the cosine.
         clip: largest gradient norm; 0 leaves gradients as they are.
         accumulate: batches per optimiser step.
         frozen_normalisation: normalisation layers keep their statistics, in trained parts too.
@@ -48,6 +49,7 @@ class Stage:
     balancer_options: Mapping[str, Any] = field(default_factory=dict)
     weight_decay: float = 1e-4
     min_learning_rate: float = 1e-6
+    warm_up: float = 0.0
     clip: float = 1.0
     accumulate: int = 1
     frozen_normalisation: bool = False
@@ -101,7 +103,15 @@ def make_optimiser(model: nn.Module, balancer: Balancer, stage: Stage) -> torch.
 def make_schedule(
     optimiser: torch.optim.Optimizer, stage: Stage, total_steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    """Cosine from each group's rate to ``min_learning_rate`` over ``total_steps`` optimiser steps."""
-    return torch.optim.lr_scheduler.CosineAnnealingLR(
-        optimiser, T_max=max(total_steps, 1), eta_min=stage.min_learning_rate
+    """Cosine from each group's rate to ``min_learning_rate`` over ``total_steps`` optimiser steps.
+
+    With ``warm_up`` rates first rise from a thousandth of themselves, and the cosine takes what is left.
+    """
+    rising = round(stage.warm_up * total_steps)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(
+        optimiser, T_max=max(total_steps - rising, 1), eta_min=stage.min_learning_rate
     )
+    if not rising:
+        return cosine
+    rise = torch.optim.lr_scheduler.LinearLR(optimiser, start_factor=1e-3, total_iters=rising)
+    return torch.optim.lr_scheduler.SequentialLR(optimiser, [rise, cosine], milestones=[rising])

@@ -1,0 +1,222 @@
+"""The clips of a run, their parts, the tokeniser, and the batches that a network learns from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+
+from mtl.datasets.angiography import Clip, ClipAugmentation, clips_of, read_arcade, read_table, split_clips
+from mtl.datasets.angiography.clip_dataset import ClipDataset, collate
+from mtl.datasets.angiography.tokenizer import CAP, load_tokenizer, save_tokenizer, train_tokenizer
+from mtl.datasets.phantoms.angiography import angiography_phantom
+from mtl.datasets.splits import PARTS
+from mtl.errors import ParameterError, ProtocolError
+from mtl.files import read_json, sha256_of, write_json
+from mtl.losses.angiography.captioning import counted_tokens
+from mtl.studies.angiography.parameters import PHANTOM, AngiographyParameters
+from mtl.studies.parameters import project_path
+from mtl.studies.run_directory import RunDirectory
+from mtl.training.objective import Batch
+from mtl.training.sampling import EpochLoader, MixingRatioSampler
+
+#: Each part of the phantom is drawn from a stream of its own.
+STREAMS = {"train": 0, "validation": 1_000_003, "test": 2_000_003}
+FEWEST = 8  # studies of a phantom's validation part
+LOCATION_ROWS = ("aref", "gcap")
+
+
+@dataclass(frozen=True)
+class ClipParts:
+    """Clips to learn from, to choose on and to test; no patient is in two of them."""
+
+    train: list[Clip]
+    validation: list[Clip]
+    test: list[Clip]
+
+    def __getitem__(self, part: str) -> list[Clip]:
+        return getattr(self, part)
+
+    @property
+    def test_hash(self) -> str:
+        """Of the test clips' ids and reports: results may be compared only where it is the same."""
+        return sha256_of(json.dumps([(clip.id, clip.report) for clip in self.test]))
+
+    @property
+    def hash(self) -> str:
+        """Of the ids of all clips, part by part."""
+        return sha256_of(json.dumps({part: [clip.id for clip in self[part]] for part in PARTS}))
+
+
+def open_parts(parameters: AngiographyParameters) -> ClipParts:
+    """The clips that the parameters name, split by patient.
+
+    Raises:
+        DataError: a table, folder or video cannot be read.
+        ParameterError: too few patients for three parts, or reports of the test part that cannot differ.
+    """
+    p = parameters
+    if p.videos == PHANTOM:
+        return ClipParts(**{part: _phantom(p, part) for part in PARTS})
+    place = project_path(p.data_root) / p.videos
+    clips = read_arcade(place) if place.is_dir() else read_table(place)
+    seed = p.seed if p.data_seed < 0 else p.data_seed
+    split = split_clips(clips, p.test_fraction, p.validation_fraction, seed)
+    return ClipParts(**clips_of(split, clips))
+
+
+def _phantom(p: AngiographyParameters, part: str) -> list[Clip]:
+    """Studies of a part, under names of their own; only training reports are ever copied."""
+    sizes = {
+        "train": p.phantom_studies,
+        "validation": max(FEWEST, round(p.validation_fraction * p.phantom_studies)),
+        "test": p.phantom_test_studies,
+    }
+    clips = angiography_phantom(
+        sizes[part],
+        (1, p.phantom_views),
+        p.frames,
+        p.size,
+        n_findings=(1, p.phantom_findings),
+        share_normal=p.phantom_normal,
+        duplicate_rate=p.duplicate_rate if part == "train" else 0.0,
+        distinct=part == "test",
+        noise=p.phantom_noise,
+        difficulty=p.phantom_noise,
+        seed=(p.seed if p.data_seed < 0 else p.data_seed) + STREAMS[part],
+    )
+    return [
+        replace(clip, id=f"{part}/{clip.id}", study=f"{part}/{clip.study}", patient=f"{part}/{clip.patient}")
+        for clip in clips
+    ]
+
+
+def clips_fingerprint(clips: Sequence[Clip]) -> str:
+    """Hash of every frame and report."""
+    return sha256_of(
+        *(part for clip in clips for part in (f"{clip.id} {clip.study} {clip.report}", _content(clip)))
+    )
+
+
+def _content(clip: Clip) -> bytes:
+    return clip.source.read_bytes() if hasattr(clip.source, "read_bytes") else clip.source.tobytes()
+
+
+def freeze_parts(parts: ClipParts, run: RunDirectory, data: str) -> None:
+    """Write the split to the run directory with ``data``, the data's hash.
+
+    Raises:
+        ProtocolError: the run directory holds another split: one run, one test set.
+    """
+    frozen = {part: sorted(clip.id for clip in parts[part]) for part in PARTS}
+    frozen |= {"hash": parts.hash, "test_hash": parts.test_hash, "data": data}
+    if run.split.exists() and read_json(run.split) != frozen:
+        raise ProtocolError(
+            f"{run.split} was frozen with other clips or fractions: choose another name with the parameter "
+            "'run', or throw this run's results away with --force"
+        )
+    write_json(run.split, frozen)
+
+
+def open_tokenizer(parameters: AngiographyParameters, parts: ClipParts, run: RunDirectory) -> Tokenizer:
+    """The tokeniser that the parameters name, or one trained on the training reports; kept with the run."""
+    p = parameters
+    if p.tokenizer:
+        return load_tokenizer(project_path(p.data_root) / p.tokenizer)
+    tokenizer = train_tokenizer(sorted({clip.report for clip in parts.train}), p.vocabulary)
+    save_tokenizer(tokenizer, run.path / "tokenizer")
+    return tokenizer
+
+
+def with_known_reports(clips: Sequence[Clip], fraction: float, seed: int) -> dict[str, bool]:
+    """Study to whether its report may be learnt from; a smaller fraction's studies are part of a larger's.
+
+    Raises ParameterError where none is left.
+    """
+    known = {clip.study: int(sha256_of(clip.study, str(seed))[:8], 16) / 16**8 < fraction for clip in clips}
+    if not any(known.values()):
+        raise ParameterError(f"report_fraction={fraction:g} leaves no training study with a report: raise it")
+    return known
+
+
+def clip_dataset(clips: Sequence[Clip], parameters: AngiographyParameters, **options: Any) -> ClipDataset:
+    """Samples of the clips at the run's size, as they are where no augmentation is given."""
+    return ClipDataset(clips, parameters.frames, parameters.size, **options)
+
+
+def training_loader(
+    parameters: AngiographyParameters,
+    clips: Sequence[Clip],
+    tokenizer: Tokenizer,
+    known: Mapping[str, bool],
+    tasks: Sequence[str],
+    seed: int,
+) -> EpochLoader:
+    """Batches of random clips, another order in every epoch, that say what ``tasks`` can learn from them."""
+    p = parameters
+    dataset = clip_dataset(clips, p, augmentation=ClipAugmentation() if p.augment else None, seed=seed)
+    join = partial(
+        training_batch, tokenizer=tokenizer, known=known, tasks=tuple(tasks), parameters=parameters
+    )
+    sampler = MixingRatioSampler(["clip"] * len(dataset), {"clip": 1.0}, p.clips_per_epoch, seed)
+    return EpochLoader(dataset, sampler, p.batch_size, join, p.workers)
+
+
+def training_batch(
+    samples: Sequence[dict[str, Any]],
+    tokenizer: Tokenizer,
+    known: Mapping[str, bool],
+    tasks: Sequence[str],
+    parameters: AngiographyParameters,
+) -> Batch:
+    """A batch for `AngiographyObjective`: clips whose report is known stand first.
+
+    Beside what ``collate`` gives: ``n_reports``, their number; ``captions`` int64 ``(n_reports * r, L)``, the
+    rows of a clip's report and of its location tasks one after another, and ``prefixes``, how many tokens of
+    each are given; ``valid_units``.
+    """
+    p = parameters
+    ordered = sorted(samples, key=lambda sample: not known.get(sample["study"], True))
+    n_reports = sum(known.get(sample["study"], True) for sample in ordered)
+    batch = collate(ordered, tokenizer, p.context)
+    captions, prefixes = caption_rows(batch, tokenizer, p.location_tasks)
+    rows = len(captions) // len(ordered) * n_reports
+    captions, prefixes = captions[:rows], prefixes[:rows]
+    # A masked decoder sees every clip; the teacher is asked about those that contrast.
+    counts = {
+        "contrastive": n_reports if n_reports > 1 else 0,
+        "captioning": int(counted_tokens(captions, prefixes).sum()),
+        "masked": len(ordered),
+        "distillation": n_reports if n_reports > 1 else 0,
+    }
+    return {
+        "id": batch["ids"],
+        "video": batch["video"],
+        "tokens": batch["tokens"][:n_reports],
+        "report_ids": batch["report_ids"][:n_reports] if p.duplicate_aware else torch.arange(n_reports),
+        "captions": captions,
+        "prefixes": prefixes,
+        "n_reports": n_reports,
+        "valid_units": {task: counts[task] for task in tasks},
+    }
+
+
+def caption_rows(
+    batch: Mapping[str, Any], tokenizer: Tokenizer, location_tasks: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows that a captioner learns: ``[BOS] [CAP] report``, and the two location tasks of each clip."""
+    tokens = batch["tokens"]
+    task = torch.full((len(tokens), 1), tokenizer.token_to_id(CAP))
+    reports = torch.cat([tokens[:, :1], task, tokens[:, 1:]], dim=1)
+    given = torch.full((len(tokens),), 2)
+    if not location_tasks:
+        return reports, given
+    pad = torch.zeros_like(task)
+    asked = [torch.cat([batch[f"{name}_tokens"], pad], dim=1) for name in LOCATION_ROWS]
+    prefixes = [batch[f"{name}_prompts"] for name in LOCATION_ROWS]
+    return torch.stack([reports, *asked], dim=1).flatten(0, 1), torch.stack([given, *prefixes], 1).flatten()

@@ -1,0 +1,123 @@
+"""One training step: what the objectives of a variant need of the network, and their losses, unweighted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from mtl.losses.angiography import MultitaskLoss
+from mtl.models.angiography import VideoTextModel
+from mtl.models.angiography.masked_video import masked_video
+from mtl.training.objective import Batch, TaskLosses
+
+#: Objective to the parts of the network that it trains.
+PARTS = {
+    "contrastive": ("video", "text", "alignment"),
+    "captioning": ("video", "caption"),
+    "masked": ("video", "masked"),
+    "distillation": ("video", "text", "alignment"),
+}
+WHOLE_CLIP = ("contrastive", "captioning", "distillation")
+
+
+def parts_of(tasks: Sequence[str]) -> tuple[str, ...]:
+    """Parts of the network that some of the objectives train, each once."""
+    return tuple(dict.fromkeys(part for task in tasks for part in PARTS[task]))
+
+
+class AngiographyObjective:
+    """``objective(model, batch)`` for some of the four objectives.
+
+    Args:
+        loss: with the settings of the run; its ``total`` is dropped, because the balancer owns the weights.
+        tasks: names of the objectives.
+        teacher: a trained network that is distilled from; None: the model's own average, if it keeps one.
+        from_features: masked video predicts what the teacher finds there, not pixels.
+    """
+
+    def __init__(
+        self,
+        loss: MultitaskLoss,
+        tasks: Sequence[str],
+        teacher: VideoTextModel | None = None,
+        from_features: bool = False,
+    ) -> None:
+        self.loss, self.tasks = loss, frozenset(tasks)
+        self.teacher, self.from_features = teacher, from_features
+
+    def __call__(self, model: VideoTextModel, batch: Batch) -> TaskLosses:
+        """Losses of a batch of ``training_batch``; the clip is encoded once, its visible part once more.
+
+        The device is not waited for: what is there is read from ``valid_units`` and ``n_reports``.
+        """
+        units = {task: n for task, n in batch["valid_units"].items() if task in self.tasks and n}
+        teacher = self._teacher(model)
+        taught = self._taught(teacher, batch, units) if teacher is not None else {}
+        output = self._whole_clips(model, batch, units)
+        if "masked" in units:
+            features = taught.get("video_tokens") if self.from_features else None
+            output |= masked_video(model.video, model.masked, batch["video"], features)
+        if not output:
+            return TaskLosses({})
+        found = self.loss(
+            output,
+            report_ids=batch["report_ids"],
+            caption_tokens=batch["captions"],
+            prefix_lengths=batch["prefixes"],
+            teacher=taught,
+            units=units,
+        )
+        losses = {name: loss for name, loss in found.items() if name in self.tasks}
+        return TaskLosses(losses, {name: term for name, term in found.items() if "/" in name})
+
+    def _whole_clips(
+        self, model: VideoTextModel, batch: Batch, units: Mapping[str, int]
+    ) -> dict[str, Tensor]:
+        """Outputs of the objectives that look at the whole clip, for clips whose report is known."""
+        if not any(task in units for task in WHOLE_CLIP):
+            return {}
+        memory, pooled = model.video(batch["video"][: batch["n_reports"]])
+        output: dict[str, Tensor] = {}
+        if "contrastive" in units or "distillation" in units:
+            output |= aligned(model, pooled, batch["tokens"])
+        if "captioning" in units:
+            output["caption_logits"] = model.caption(batch["captions"][:, :-1], memory)
+        return output
+
+    def _teacher(self, model: VideoTextModel) -> VideoTextModel | None:
+        """Who teaches; the model's own average takes in its present weights first, once per training step."""
+        if self.teacher is not None or model.teacher is None:
+            return self.teacher
+        if model.training and torch.is_grad_enabled():
+            model.teacher.follow(model)
+        return model.teacher.module
+
+    @torch.no_grad()
+    def _taught(self, teacher: VideoTextModel, batch: Batch, units: Mapping[str, int]) -> dict[str, Tensor]:
+        """What the teacher says of the batch: of all clips where features are predicted."""
+        wants_features = self.from_features and "masked" in units
+        if not (wants_features or "distillation" in units):
+            return {}
+        n = batch["n_reports"]
+        memory, pooled = teacher.video(batch["video"] if wants_features else batch["video"][:n])
+        said = aligned(teacher, pooled[:n], batch["tokens"]) if "distillation" in units else {}
+        return said | {"video_tokens": memory}
+
+
+def aligned(model: VideoTextModel, pooled: Tensor, tokens: Tensor) -> dict[str, Tensor]:
+    """Embeddings of clips and reports, temperature and bias, as the contrastive loss wants them."""
+    found = {
+        "video_embedding": model.alignment(pooled),
+        "text_embedding": model.embed_text(tokens),
+        "log_temperature": model.alignment.log_temperature,
+    }
+    return found if model.alignment.bias is None else found | {"bias": model.alignment.bias}
+
+
+def log_keys(means: Mapping[str, float], weights: Mapping[str, float]) -> dict[str, float]:
+    """Epoch means to logged scalars: ``loss/<objective>``, its terms, and ``loss/total``, weighted."""
+    scalars = {f"loss/{name}": value for name, value in means.items()}
+    scalars["loss/total"] = sum(weights[name] * value for name, value in means.items() if "/" not in name)
+    return scalars

@@ -1,0 +1,301 @@
+"""The angiography study put together: what its notebooks, the command line and the tests call."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import islice
+
+import torch
+from lightning_fabric import Fabric
+from tokenizers import Tokenizer
+
+from mtl.datasets.angiography import Clip
+from mtl.datasets.angiography.tokenizer import EOS, PAD
+from mtl.errors import MissingArtefactError, ParameterError
+from mtl.files import sha256_of
+from mtl.losses.angiography import LossConfig, MultitaskLoss
+from mtl.model_folder import load_model
+from mtl.models.angiography import VideoTextModel
+from mtl.studies.angiography.data import (
+    ClipParts,
+    clips_fingerprint,
+    freeze_parts,
+    open_parts,
+    open_tokenizer,
+    training_loader,
+    with_known_reports,
+)
+from mtl.studies.angiography.model_card import model_card
+from mtl.studies.angiography.objective import AngiographyObjective, log_keys, parts_of
+from mtl.studies.angiography.parameters import AngiographyParameters, VariantParameters
+from mtl.studies.angiography.validation import validation_scores
+from mtl.studies.angiography.variants import ALL, OBJECTIVES, WEIGHTS, changes, changes_nothing, shown_variant
+from mtl.studies.code_fingerprint import training_code_fingerprint
+from mtl.studies.parameters import project_path
+from mtl.studies.provenance import record_provenance
+from mtl.studies.run_directory import RunDirectory
+from mtl.training.devices import make_fabric
+from mtl.training.diagnostics import GradientProbe
+from mtl.training.loop import StageTrainer
+from mtl.training.sampling import EpochLoader
+from mtl.training.stage_result import StageResult, is_finished
+from mtl.training.stages import Stage
+
+#: Parameters that change which networks are trained, where and how fast, or what is made of them later.
+WITHOUT_EFFECT = {
+    "run", "output_root", "device", "workers", "data_root", "variants", "settings", "seeds", "seed",
+    "phantom_test_studies", "generation", "beams", "codebook", "n_bootstrap", "recall_margin", "f1_margin",
+}  # fmt: skip
+#: Part of the network to the parameter that is its learning rate.
+RATES = {
+    "video": "lr_video", "text": "lr_text", "alignment": "lr_text", "caption": "lr_caption",
+    "masked": "lr_masked",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Training:
+    """One network of a run: a variant and a seed."""
+
+    variant: str
+    seed: int = 0
+
+
+class AngiographyStudy:
+    """One run of the study: some clips, their split, several networks.
+
+    Args:
+        parameters: validated; the run directory is created.
+
+    Raises:
+        DataError: the run directory cannot be written.
+    """
+
+    def __init__(self, parameters: AngiographyParameters) -> None:
+        self.parameters = parameters
+        self.run = RunDirectory(parameters.run_directory).prepare()
+
+    # ------------------------------------------------------------------ data
+    @cached_property
+    def parts(self) -> ClipParts:
+        """The clips of the run; the split is frozen, and provenance recorded, with them."""
+        parts = open_parts(self.parameters)
+        self.data_fingerprint = clips_fingerprint([*parts.train, *parts.validation, *parts.test])
+        freeze_parts(parts, self.run, self.data_fingerprint)
+        record_provenance(self.parameters, self.data_fingerprint)
+        return parts
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The run's tokeniser, the same for every network."""
+        return open_tokenizer(self.parameters, self.parts, self.run)
+
+    def training_clips(self, variant: str) -> list[Clip]:
+        """What a variant learns from: the run's training part, but where reports are copied."""
+        p = self.variant_parameters(variant)
+        if p.duplicate_rate == self.parameters.duplicate_rate:
+            return self.parts.train
+        return open_parts(p).train
+
+    # ------------------------------------------------------------------ trainings
+    @cached_property
+    def fabric(self) -> Fabric:
+        """Device, precision and ranks. Raises ``ParameterError`` for settings that several ranks lack."""
+        p = self.parameters
+        fabric = make_fabric(p.device, p.precision, p.deterministic)
+        if fabric.world_size > 1 and p.report_fraction < 1:
+            raise ParameterError(
+                f"report_fraction={p.report_fraction:g} with {fabric.world_size} processes: the contrastive "
+                "loss needs as many reports in each; 1 is expected, or one process"
+            )
+        return fabric
+
+    def training_order(self) -> list[str]:
+        """Variants that the parameters ask for, those that change nothing left out."""
+        values = self.parameters.model_dump()
+        asked = [*self.parameters.objective_variants, *self.parameters.setting_variants]
+        return [variant for variant in asked if not changes_nothing(variant, values)]
+
+    def trainings(self, variant: str) -> list[Training]:
+        """All networks of a variant: every seed."""
+        return [Training(variant, seed) for seed in range(self.parameters.seeds)]
+
+    @property
+    def first(self) -> Training:
+        """The network that is shown in depth: all objectives, first seed."""
+        return Training(ALL)
+
+    def variant_parameters(self, variant: str) -> VariantParameters:
+        """The run's parameters with what the variant changes. Raises ``ParameterError``."""
+        if variant not in self.training_order():
+            raise ParameterError(
+                f"unknown variant {variant!r}: this run has {', '.join(self.training_order())}"
+            )
+        values = self.parameters.model_dump()
+        return VariantParameters.from_values(values | changes(variant, values), f"variant {variant!r}")
+
+    def tasks(self, variant: str) -> tuple[str, ...]:
+        """The objectives of a variant that have a weight."""
+        weights = self.variant_parameters(variant).weights
+        return tuple(task for task in WEIGHTS if weights[task] > 0)
+
+    def untrained_model(self, training: Training) -> VideoTextModel:
+        """The network with random weights: the same ones for all variants of a seed that share its sizes."""
+        p = self.variant_parameters(training.variant)
+        torch.manual_seed(self._seed("initial weights", training))
+        needs_teacher = (p.weight_distillation > 0 and not p.teacher) or p.mask_target == "features"
+        return VideoTextModel(
+            vocabulary=self.tokenizer.get_vocab_size(), width=p.width, heads=p.heads, context=p.context + 1,
+            pad=self.tokenizer.token_to_id(PAD), eos=self.tokenizer.token_to_id(EOS),
+            frames=p.frames, image_size=p.size, tubelet=(p.tubelet_frames, p.tubelet_side, p.tubelet_side),
+            video_depth=p.video_depth, text_depth=p.text_depth, text_model=p.text_model,
+            caption_depth=p.caption_depth, masked_width=max(64, p.width // 2),
+            mask_ratio=p.mask_ratio, mask_shape=p.mask_shape, masked_target=p.mask_target,
+            contrast=p.contrastive, contrast_batch=p.batch_size,
+            teacher_decay=p.teacher_decay if needs_teacher else 0.0,
+        )  # fmt: skip
+
+    def loss(self, variant: str) -> MultitaskLoss:
+        """All objectives, with the settings of a variant."""
+        p = self.variant_parameters(variant)
+        return MultitaskLoss(
+            LossConfig(
+                **p.weights,
+                contrast=p.contrastive,
+                label_smoothing=p.label_smoothing,
+                temperature=p.distillation_temperature,
+            )
+        )
+
+    def objective(self, variant: str) -> AngiographyObjective:
+        """The objectives of a variant, unweighted."""
+        p, device = self.variant_parameters(variant), self.fabric.device
+        teacher = None
+        if p.teacher and p.weight_distillation > 0:
+            teacher = load_model(VideoTextModel, project_path(p.teacher)).to(device).eval()
+            teacher.requires_grad_(False)
+        return AngiographyObjective(
+            self.loss(variant).to(device), self.tasks(variant), teacher, p.mask_target == "features"
+        )
+
+    def settings(self, training: Training) -> Stage:
+        """What trains in a network, how fast and for how long."""
+        p, tasks = self.variant_parameters(training.variant), self.tasks(training.variant)
+        moves = {"initial": {"masked": p.masked_from}, "final": {"masked": p.masked_to}}
+        options = moves | {"kind": p.schedule, "warm_up": p.schedule_warm_up}
+        scheduled = p.balancer == "schedule" and "masked" in tasks
+        return Stage(
+            name=training.variant,
+            learning_rates={part: getattr(p, RATES[part]) for part in parts_of(tasks)},
+            epochs=p.epochs,
+            tasks=tasks,
+            task_weights={task: p.weights[task] for task in tasks},
+            balancer=p.balancer,
+            balancer_options=options if scheduled else {},
+            weight_decay=p.weight_decay,
+            min_learning_rate=p.min_lr,
+            warm_up=p.warm_up,
+            clip=p.clip,
+            average=p.average,
+            accumulate=p.accumulate,
+            selection="score",
+            seed=self._seed("training", training),
+        )
+
+    def loader(self, training: Training) -> EpochLoader:
+        """Clips: of one seed the same ones for every variant."""
+        p = self.variant_parameters(training.variant)
+        return self._loader(training, p, self._seed("clips", training))
+
+    def _loader(self, training: Training, parameters: VariantParameters, seed: int) -> EpochLoader:
+        clips, tasks = self.training_clips(training.variant), self.tasks(training.variant)
+        known = with_known_reports(clips, parameters.report_fraction, self.parameters.seed)
+        return training_loader(parameters, clips, self.tokenizer, known, tasks, seed)
+
+    def train(self, variant: str) -> list[StageResult]:
+        """Train all networks of a variant; finished ones are taken from their folders.
+
+        Raises:
+            ParameterError: unknown variant, or no report to learn from.
+            TrainingError: see ``StageTrainer.fit``.
+        """
+        return [self.train_one(training) for training in self.trainings(variant)]
+
+    def train_one(self, training: Training) -> StageResult:
+        """Train one network, or take it from its folder. Raises as ``train`` does."""
+        return self._trainer(training).fit()
+
+    def folder(self, training: Training) -> str:
+        """Name of a training's folder."""
+        return f"{training.variant}_seed_{training.seed}"
+
+    def _trainer(self, training: Training) -> StageTrainer:
+        p, name = self.variant_parameters(training.variant), self.folder(training)
+        return StageTrainer(
+            self.fabric, self.untrained_model(training), self.objective(training.variant),
+            self.settings(training), self.loader(training), partial(self.validate, training=training),
+            self.run.stage(0, name),
+            context=self._context(training),
+            card=model_card(training.variant, p, self.parts.train),
+            label=f"{shown_variant(training.variant)}, seed {training.seed}",
+            log_dir=self.run.tensorboard(0, name),
+            name_losses=partial(log_keys, weights=p.weights),
+            make_probe=partial(self._probe, training) if training == self.first else None,
+            probe_every=p.probe_every,
+        )  # fmt: skip
+
+    def validate(self, model: VideoTextModel, training: Training) -> dict[str, float]:
+        """Scores on the validation part; see ``validation_scores``."""
+        p = self.variant_parameters(training.variant)
+        return validation_scores(
+            model, self.parts.validation, self.tokenizer, p, self.tasks(training.variant),
+            self.fabric.device, self.fabric.autocast,
+        )  # fmt: skip
+
+    def fingerprint(self, training: Training) -> str:
+        """Hash of all that a training depends on: code, data, split, parameters, seeds."""
+        return self.settings(training).fingerprint(*self._context(training))
+
+    def _context(self, training: Training) -> tuple[str, ...]:
+        parts = self.parts  # made first: the data's hash comes with them
+        relevant = self.variant_parameters(training.variant).model_dump(exclude=WITHOUT_EFFECT)
+        seeds = f"{self.parameters.seed} {training.seed}"
+        code = training_code_fingerprint("angiography")
+        return code, self.data_fingerprint, parts.hash, json.dumps(relevant), seeds
+
+    def _probe(self, training: Training) -> GradientProbe:
+        """Fixed clips, drawn as in training but without augmentation."""
+        p = self.variant_parameters(training.variant)
+        p = p.model_copy(update={"augment": False, "workers": 0})
+        batches = self._loader(training, p, self._seed("probe", training)).batches(1)
+        chosen = [self.fabric.to_device(batch) for batch in islice(batches, p.probe_batches)]
+        return GradientProbe(self.objective(training.variant), chosen, self.settings(training).task_weights)
+
+    def _seed(self, purpose: str, training: Training) -> int:
+        """Independent of the variant: variants differ in nothing else."""
+        return int(sha256_of(f"{self.parameters.seed} {training.seed}", purpose)[:12], 16)
+
+    # ------------------------------------------------------------------ trained models
+    def model(self, training: Training) -> VideoTextModel:
+        """Best checkpoint of a training, if it was made with this code, data and these parameters.
+
+        Raises:
+            MissingArtefactError: it was not; the message names the notebook to run.
+        """
+        folder = self.run.stage(0, self.folder(training))
+        notebook = trained_by(training)
+        self.run.require(folder / "stage.json", notebook)
+        if not is_finished(folder, self.fingerprint(training)):
+            raise MissingArtefactError(
+                f"{folder} was trained with other parameters, data or code: run notebook {notebook} first"
+            )
+        return load_model(VideoTextModel, folder / "best")
+
+
+def trained_by(training: Training) -> str:
+    """The notebook that trains a network."""
+    if training == Training(ALL):
+        return "02_training"
+    return "04_which_objective_helps" if training.variant in OBJECTIVES else "05_contrast_and_masking"

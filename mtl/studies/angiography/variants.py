@@ -1,0 +1,81 @@
+"""What is compared: which of the objectives a network learns from, and with which settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+#: Objective to the parameter that weighs it; the order and names of ``mtl.losses.angiography``, which
+#: imports torch.
+WEIGHTS = {
+    "contrastive": "weight_contrastive",
+    "captioning": "weight_captioning",
+    "masked": "weight_masked",
+    "distillation": "weight_distillation",
+}
+ALL = "all"
+#: Variant to the parameters that it changes: leave-one-objective-out, and one objective alone.
+OBJECTIVES: dict[str, dict[str, Any]] = {
+    ALL: {},
+    **{f"without_{name}": {weight: 0.0} for name, weight in WEIGHTS.items()},
+    **{
+        f"only_{name}": {weight: 0.0 for other, weight in WEIGHTS.items() if other != name}
+        for name in ("contrastive", "captioning")
+    },
+}
+#: Variant to the parameters that it changes: how the contrastive loss sees a batch, and what is masked.
+#: Batches of another size see as many clips.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "clip": {"contrastive": "softmax"},
+    "half_batch": {"batch_size": 0.5},
+    "half_batch_clip": {"batch_size": 0.5, "contrastive": "softmax"},
+    "quarter_batch": {"batch_size": 0.25},
+    "quarter_batch_clip": {"batch_size": 0.25, "contrastive": "softmax"},
+    "duplicates_30": {"duplicate_rate": 0.3},
+    "duplicates_60": {"duplicate_rate": 0.6},
+    "duplicates_60_unaware": {"duplicate_rate": 0.6, "duplicate_aware": False},
+    "mask_50": {"mask_ratio": 0.5},
+    "mask_90": {"mask_ratio": 0.9},
+    "tube_masks": {"mask_shape": "tube"},
+}
+VARIANTS = OBJECTIVES | SETTINGS
+#: What variants are compared by, per test study, higher is better: metric to what it is.
+COMPARED = {
+    "to_report": "R@1, report of a film",
+    "to_video": "R@1, film of a report",
+    "fields": "field F1 by study",
+}
+#: Variants in words, for tables and figures.
+SHOWN = {
+    ALL: "all objectives",
+    "clip": "CLIP loss",
+    "half_batch": "half the batch",
+    "half_batch_clip": "half the batch, CLIP loss",
+    "quarter_batch": "a quarter of the batch",
+    "quarter_batch_clip": "a quarter of the batch, CLIP loss",
+    "duplicates_30": "30% duplicate reports",
+    "duplicates_60": "60% duplicate reports",
+    "duplicates_60_unaware": "60% duplicate reports, taken for negatives",
+    "mask_50": "half of the video masked",
+    "mask_90": "90% of the video masked",
+    "tube_masks": "masked in tubes",
+}
+
+
+def changes(variant: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters that a variant changes; ``values`` are the run's own, of which batch sizes are shares."""
+    changed = dict(VARIANTS[variant])
+    if "batch_size" in changed:
+        changed["batch_size"] = max(2, round(changed["batch_size"] * values["batch_size"]))
+    return changed
+
+
+def changes_nothing(variant: str, values: Mapping[str, Any]) -> bool:
+    """Whether a variant takes away something that the run does not have, such as a loss of weight 0."""
+    changed = changes(variant, values)
+    return variant != ALL and all(values[name] == value for name, value in changed.items())
+
+
+def shown_variant(variant: str) -> str:
+    """A variant as a reader wants it: "without captioning", "only contrastive"."""
+    return SHOWN.get(variant, variant.replace("_", " "))

@@ -1,0 +1,331 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Angiography: are reports found and written from the film, or from habit?
+#
+# **Question.** Does the network find the right report among all, and does what it writes beat reports that were written
+# for other films?
+
+# %% [markdown]
+# ## Parameters
+# papermill replaces these values; `params/angiography/*.yaml` holds whole sets of them.
+
+# %% tags=["parameters"]
+# Parameters
+run: str = "quick"  # name of the run directory in outputs/angiography/
+data_root: str = ""  # folder of the data sets
+videos: str = "phantom"  # phantom, or a table or folder below data_root
+generation: str = "greedy"  # of reports: greedy, top_k, top_p, beam
+codebook: int = 64  # codewords that masked patches are told apart by
+n_bootstrap: int = 1000  # bootstrap resamples of every interval
+seed: int = 0  # of everything random
+
+# %% [markdown]
+# The next cell checks them. A name that the study does not have is refused here, whoever set it.
+
+# %%
+from mtl.studies.parameters import read_parameters
+
+parameters = read_parameters("angiography", globals())
+
+# %% [markdown]
+# ## Method
+# Test studies only; nothing is chosen on them. *Retrieval*: a study's embedding is the mean of its clips'; identical reports
+# are one candidate; ranks of ties are shared. *Reports* are written for every clip and read back as findings (segment,
+# percent). Controls: the same reports with the **films exchanged between studies**, a blank film, the nearest training
+# report, the most frequent one. If exchanged films do as well, the writer ignores the film, and this report says so.
+
+# %%
+import pandas as pd
+from mtl.evaluation.angiography import (
+    bleu_4,
+    chance_levels,
+    compare_with_controls,
+    field_f1,
+    ignores_video,
+    matched_percents,
+    percent_mae_all,
+    recall_curve,
+    summarise_grounding,
+    summarise_retrieval,
+    summarise_structured,
+    summarise_texts,
+)
+from mtl.reporting.claims import claim, show_table
+from mtl.reporting.figures import show_figure, use_report_style
+from mtl.reporting.figures_angiography import clip_sheet, controls_plot, percent_scatter, retrieval_curves
+from mtl.reporting.metrics_file import write_metrics
+from mtl.studies.angiography.answers import captions_answer
+from mtl.studies.angiography.scoring import (
+    ALL_SEGMENTS,
+    CAPTIONS,
+    SHOWN_CONTROLS,
+    SHUFFLED,
+    score_network,
+    study_embeddings,
+    test_batches,
+)
+from mtl.studies.angiography.study import AngiographyStudy
+
+use_report_style()
+study = AngiographyStudy(parameters)
+first = study.first
+tables = score_network(study, first)
+settings = {"n_resamples": parameters.n_bootstrap, "seed": parameters.seed}
+tasks = study.tasks(first.variant)
+facts = {"objectives": ", ".join(tasks), "test clips": len(study.parts.test), "scores": ", ".join(tables)}
+show_table(pd.DataFrame([facts]), source="predictions/", caption="What is scored", index=False)
+
+# %% [markdown]
+# ## Retrieval
+# Both ways, with intervals over studies, beside what a similarity reaches that knows nothing, and beside the same network
+# with its films exchanged between studies.
+
+# %%
+retrieval = summarise_retrieval(tables["retrieval"], **settings) if "retrieval" in tables else {}
+exchanged = summarise_retrieval(tables["retrieval_shuffled"], **settings) if retrieval else {}
+chance = chance_levels(tables["retrieval"]) if retrieval else {}
+rows = [
+    {
+        "direction": direction,
+        "metric": metric.replace("recall_", "R@")
+        .replace("mrr", "MRR")
+        .replace("ndcg_", "NDCG@")
+        .replace("_", " "),
+        "network": estimate,
+        "films exchanged": exchanged[direction].get(metric),
+        "chance": chance[direction].get(metric),
+    }
+    for direction, found in retrieval.items()
+    for metric, estimate in found.items()
+]
+show_table(
+    pd.DataFrame(rows).astype(object), source="metrics.json#/retrieval_and_captions",
+    caption="Retrieval on the test studies", index=False, if_empty="No contrastive objective in this run.",
+)  # fmt: skip
+
+# %% [markdown]
+# Recall over the number of candidates that are looked at.
+
+# %%
+from mtl.evaluation.angiography import collapse_monitors, cosine_similarity, retrieve
+
+if retrieval:
+    batches = test_batches(study, study.parts.test)
+    vectors, texts, reports, names = study_embeddings(
+        study, study.model(first).to(study.fabric.device), batches
+    )
+    n_reports = len(set(reports))
+    ks = [k for k in (1, 2, 3, 5, 10, 20, 50, 100) if k <= n_reports]
+    curve = recall_curve(retrieve(cosine_similarity(vectors, texts), reports, names, ks=ks), **settings)
+    shown = retrieval_curves(curve)
+    show_figure(
+        shown,
+        alt="Recall at K both ways with intervals over studies, and chance.",
+        source="predictions/",
+    )
+
+# %% [markdown]
+# ## Has the common space collapsed?
+# *Alignment*: mean squared distance of true pairs (0 to 4). *Uniformity*: the lower, the better the space is used.
+# *Effective rank*: how many directions carry the embeddings, of at most the smaller of their number and their width.
+
+# %%
+monitors = collapse_monitors(vectors, texts) if retrieval else {}
+row = {name.replace("_", " "): value for name, value in monitors.items()} | {"width": parameters.width}
+show_table(
+    pd.DataFrame([row]) if monitors else pd.DataFrame(), source="metrics.json#/retrieval_and_captions",
+    caption="Collapse monitors, test studies", index=False, if_empty="No contrastive objective in this run.",
+)  # fmt: skip
+
+# %% [markdown]
+# ## Reports against their controls
+# *Field F1*: segments that are named rightly. *Error of percent*: over all findings of either report, a missing one
+# counting as 0 %. *BLEU-4* rewards the template as much as the finding, which is why it is shown and not used.
+
+# %%
+arms = {}
+if "captions" in tables:
+    arms = {arm: part.reset_index(drop=True) for arm, part in tables["captions"].groupby("arm", sort=False)}
+MEASURES = {
+    "Field F1": (field_f1, False),
+    "Error of percent": (percent_mae_all, True),
+    "BLEU-4": (bleu_4, False),
+}
+against = {
+    name: compare_with_controls(arms, statistic, captions=CAPTIONS, lower_is_better=lower, **settings)
+    for name, (statistic, lower) in MEASURES.items()
+    if arms
+}
+named = {name: table.assign(arm=table["arm"].map(SHOWN_CONTROLS)) for name, table in against.items()}
+if named:
+    show_figure(
+        controls_plot(named, captions=SHOWN_CONTROLS[CAPTIONS]),
+        alt="Field F1, error of percent and BLEU-4 of the written reports and of every control.",
+        source="metrics.json#/retrieval_and_captions",
+    )
+
+# %% [markdown]
+# By how much the written reports are ahead, paired by clip, with intervals over studies.
+
+# %%
+rows = [
+    {
+        "measure": name,
+        "control": row.arm,
+        "gain": {"value": row.gain, "low": row.gain_low, "high": row.gain_high},
+        "p (Holm)": row.p_holm,
+    }
+    for name, table in named.items()
+    for row in table.itertuples()
+    if row.arm != SHOWN_CONTROLS[CAPTIONS]
+]
+show_table(
+    pd.DataFrame(rows).astype(object), source="metrics.json#/retrieval_and_captions",
+    caption="Gain over each control; above 0 the written reports are better", index=False,
+    if_empty="No captioning objective in this run.",
+)  # fmt: skip
+
+# %% [markdown]
+# ## Does the writer look at the film?
+
+# %%
+verdict = ignores_video(arms[CAPTIONS], arms[SHUFFLED], field_f1, **settings) if arms else None
+print(verdict.sentence if verdict else "No captioning objective in this run.")
+
+# %% [markdown]
+# Percent of every finding, as written and as it is.
+
+# %%
+if arms:
+    own = arms[CAPTIONS]
+    percents = matched_percents(
+        own["true"].tolist(), own["generated"].tolist(), own["study"].tolist(), ALL_SEGMENTS
+    )
+    show_figure(
+        percent_scatter(percents, parameters.seed),
+        alt="Generated against true percent of every finding, with missed and invented ones in the margins.",
+        source="predictions/",
+    )
+
+# %% [markdown]
+# ## Where is it?
+# Asked for the place of a finding (its segment and percent are in the question), the network names a frame and a box.
+
+# %%
+grounding = summarise_grounding(tables["boxes"], **settings) if "boxes" in tables else {}
+rows = [{"measure": name.replace("_", " "), "value": estimate} for name, estimate in grounding.items()]
+show_table(
+    pd.DataFrame(rows), source="metrics.json#/retrieval_and_captions", caption="Named boxes against planted ones",
+    index=False, if_empty="No box in the test clips, or no location task in this run.",
+)  # fmt: skip
+
+# %% [markdown]
+# ## The worst reports
+# Test clips with the lowest share of right findings, worst first.
+
+# %%
+from mtl.studies.angiography.data import clip_dataset
+
+if arms:
+    clips = {clip.id: clip for clip in study.parts.test}
+    own = arms[CAPTIONS].assign(
+        right=lambda t: 2 * t["n_matched"] / (t["n_true"] + t["n_generated"]).clip(lower=1)
+    )
+    worst = own.sort_values(["right", "id"]).head(4)
+    samples = clip_dataset([clips[name] for name in worst["id"]], parameters)
+    show_figure(
+        clip_sheet(
+            [samples[n]["video"].numpy() for n in range(len(samples))],
+            worst["study"].str.split("/").str[-1].tolist(),
+            worst[["true", "generated"]].to_dict("records"),
+            [[(s.segment or "", s.frame, s.box) for s in samples[n]["boxes"]] for n in range(len(samples))],
+        ),
+        alt="Frames of the clips with the worst reports, with the true and the written report.",
+        source="predictions/",
+    )
+
+# %% [markdown]
+# ## Masked video
+# Of the test clips: error of the masked pixels against predicting the mean patch, and how often the nearest
+# codeword (k-means over training patches) is the right one.
+
+# %%
+from mtl.evaluation.angiography import summarise_masked
+from mtl.studies.angiography.masked_evaluation import masked_table
+
+masked = {}
+if "masked" in tasks and parameters.mask_target == "pixels":
+    masked = summarise_masked(masked_table(study, first), **settings)
+rows = [{"measure": name.replace("_", " "), "value": estimate} for name, estimate in masked.items()]
+show_table(
+    pd.DataFrame(rows), source="metrics.json#/retrieval_and_captions", caption="Masked video, test clips",
+    index=False, if_empty="Masked pixels are no objective of this run.",
+)  # fmt: skip
+
+# %% [markdown]
+# ## What it means
+# A gain over exchanged films is what the film gives; a gain over the most frequent report alone would also come from
+# learning which segments are common. On phantoms both say that the method works, not that it reads angiograms. The answer
+# would be wrong if test patients had been trained on; notebook 01 counts them.
+
+# %% [markdown]
+# ## Results
+# The numbers of this notebook go to `metrics.json`; the answer reads them from there.
+
+# %%
+fields = {arm: summarise_structured(table, **settings) for arm, table in arms.items()}
+words = summarise_texts(arms[CAPTIONS], **settings) if arms else {}
+directions = dict(zip(retrieval, ("to_report", "to_video"), strict=False))
+best_control = max(
+    (arm for arm in fields if arm != CAPTIONS), key=lambda arm: fields[arm]["field_f1"].value, default=""
+)
+section = {
+    "retrieval": {directions[name]: found for name, found in retrieval.items()},
+    "chance": {directions[name]: found for name, found in chance.items()},
+    "exchanged": {directions[name]: found for name, found in exchanged.items()},
+    "collapse": monitors,
+    "fields": fields,
+    "words": words,
+    "best_control": SHOWN_CONTROLS.get(best_control, ""),
+    "best_control_f1": fields[best_control]["field_f1"] if best_control else None,
+    "gain_on_shuffled": verdict.difference.estimate if verdict else None,
+    "ignores_video": verdict.ignores_video if verdict else None,
+    "boxes": grounding,
+    "masked": masked,
+    "test_studies": len({clip.study for clip in study.parts.test}),
+}
+
+# %% [markdown]
+# The headline figures.
+
+# %%
+section["headline"] = []
+if retrieval:
+    section["headline"].append(
+        {"label": "R@1, report of a film", "value": section["retrieval"]["to_report"]["recall_1"]}
+    )
+if arms:
+    section["headline"].append(
+        {"label": "Field F1 of written reports", "value": fields[CAPTIONS]["field_f1"]}
+    )
+write_metrics(study.run.path, "retrieval_and_captions", section)
+
+# %% [markdown]
+# ## Answer
+# The answer, as it stands at the top of the report.
+
+# %% tags=["headline"]
+display(claim(captions_answer(section), study.run.metrics))
+if named:
+    show_figure(
+        controls_plot(named, captions=SHOWN_CONTROLS[CAPTIONS]),
+        alt="Field F1, error of percent and BLEU-4 of the written reports and of every control.",
+        source="metrics.json#/retrieval_and_captions",
+    )
