@@ -59,7 +59,8 @@ from mtl.evaluation.angiography import (
 )
 from mtl.reporting.claims import claim, show_table
 from mtl.reporting.figures import show_figure, use_report_style
-from mtl.reporting.figures_angiography import clip_sheet, controls_plot, percent_scatter, retrieval_curves
+from mtl.reporting.figures_angiography import clip_sheet
+from mtl.reporting.figures_angiography_curves import controls_plot, percent_scatter, retrieval_curves
 from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.angiography.answers import captions_answer
 from mtl.studies.angiography.scoring import (

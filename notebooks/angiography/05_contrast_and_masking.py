@@ -46,7 +46,7 @@ parameters = read_parameters("angiography", globals())
 import pandas as pd
 from mtl.reporting.claims import claim, show_table
 from mtl.reporting.figures import show_figure, use_report_style
-from mtl.reporting.figures_angiography import over_batch_sizes
+from mtl.reporting.figures_angiography_curves import over_batch_sizes
 from mtl.reporting.figures_results import forest_plot
 from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.angiography.answers import READINGS, settings_answer

@@ -36,8 +36,8 @@ def train_tokenizer(texts: Sequence[str], vocab_size: int = 1000) -> Tokenizer:
         raise DataError("no report to train a tokeniser on")
     _check_texts(texts)
     draft = _word_piece(WordPiece(unk_token=UNK))
-    # The trainer numbers inner characters in the order of a hash table, and so breaks ties at random; given to
-    # it as tokens, they have fixed numbers.
+    # The trainer numbers inner characters in the order of a hash table, and so breaks ties at random;
+    # given to it as tokens, they have fixed numbers.
     characters = sorted({character for text in texts for character in draft.normalizer.normalize_str(text)})
     inner = [f"##{character}" for character in characters if not character.isspace()]
     trainer = WordPieceTrainer(

@@ -80,7 +80,7 @@ def caption_attention(
     spans = word_spans(pieces)
     if not spans:
         raise DataError(f"no word in the report: {list(pieces)}")
-    maps = np.stack([cells[[place for place in places]].mean(axis=0) for _, places in spans])
+    maps = np.stack([cells[[place - 1 for place in places]].mean(axis=0) for _, places in spans])
     return CaptionAttention([word for word, _ in spans], maps, maps.mean(axis=0))
 
 

@@ -178,9 +178,9 @@ def nearest_reports_of(study: AngiographyStudy, model: VideoTextModel, batches: 
 # ---------------------------------------------------------------------- places
 def box_table(study: AngiographyStudy, model: VideoTextModel, batches: Batches) -> pd.DataFrame:
     """Boxes that the network names for a planted finding, against the box where it is."""
-    tokenizer, n_frames = study.tokenizer, study.parameters.frames
+    tokenizer = study.tokenizer
 
-    def read_box(ids: Sequence[int]) -> tuple[int, Any] | None:
+    def read_box(ids: Sequence[int], n_frames: int) -> tuple[int, Any] | None:
         return tokens_to_box([tokenizer.id_to_token(int(number)) for number in ids], n_frames)
 
     named = locate_findings(model, batches, read_box, study.fabric.device, study.fabric.autocast)

@@ -180,7 +180,10 @@ def test_the_dials_turn_what_they_say() -> None:
     assert {p for clip in clips_of(10, percents=(35, 75)) for _, p in clip.findings} == {35, 75}
     calm, loud = (clips_of(1, noise=noise, n_views=(1, 1))[0].source.astype(float) for noise in (0, 4))
     assert np.abs(loud - calm).mean() > 5
-    patients = [len({clip.patient for clip in clips_of(24, n_views=(1, 1), same_patient=share)}) for share in (0.0, 0.5)]
+    patients = [
+        len({clip.patient for clip in clips_of(24, n_views=(1, 1), same_patient=share)})
+        for share in (0.0, 0.5)
+    ]
     assert patients[0] == 24 and 5 < patients[1] < 20
     assert len({clip.report for clip in clips_of(16, percents=(50,), n_findings=(1, 1))}) > 8, "wordings"
 

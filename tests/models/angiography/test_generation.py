@@ -25,6 +25,7 @@ def lively(seed: int = 0, vocabulary: int = 24, eos_bias: float = 0.0) -> Captio
         for parameter in decoder.parameters():
             if parameter.ndim > 1:
                 parameter *= 3
+        decoder.norm.bias += 1.0  # what all last states have in common
         decoder.words.weight[EOS] += eos_bias
     return decoder
 
@@ -34,7 +35,7 @@ def seeded(seed: int) -> torch.Generator:
 
 
 @settings(max_examples=12, deadline=None)
-@given(st.integers(0, 10**6), st.sampled_from(METHODS), st.sampled_from([1, 2]), st.sampled_from([0.0, 0.3]))
+@given(st.integers(0, 10**6), st.sampled_from(METHODS), st.sampled_from([1, 2]), st.sampled_from([0.0, 0.05]))
 def test_a_cache_changes_no_token(seed: int, method: str, rows: int, eos_bias: float) -> None:
     decoder = lively(seed, eos_bias=eos_bias)
     memory = torch.randn(3, 5, 8, generator=seeded(seed)).double()
@@ -50,7 +51,7 @@ def test_a_cache_changes_no_token(seed: int, method: str, rows: int, eos_bias: f
 
 
 def test_greedy_takes_the_most_probable_token_and_each_sequence_ends_by_itself() -> None:
-    decoder, memory = lively(3, eos_bias=0.35), torch.randn(6, 5, 8, generator=seeded(3)).double()
+    decoder, memory = lively(6, eos_bias=0.04), torch.randn(6, 5, 8, generator=seeded(6)).double()
     prefix = torch.full((6, 1), 2)
     found = decoder.generate(memory, prefix, 20)
     lengths = set()
@@ -58,11 +59,11 @@ def test_greedy_takes_the_most_probable_token_and_each_sequence_ends_by_itself()
         tokens = [2]
         while len(tokens) < 20 and tokens[-1] != EOS:
             logits = decoder(torch.tensor([tokens]), memory[b : b + 1])
-            tokens.append(int(logits[0, -1].argmax()))
+            tokens.append(1 + int(logits[0, -1, 1:].argmax()))  # PAD, 0, is never written
         lengths.add(len(tokens))
         assert found[b, : len(tokens)].tolist() == tokens
         assert (found[b, len(tokens) :] == PAD).all()
-    assert len(lengths) > 1, "the test means something only where lengths differ"
+    assert len(lengths) > 2, "the test means something only where lengths differ"
     assert found.shape[1] == max(lengths)
 
 
@@ -96,12 +97,14 @@ def test_narrow_sampling_is_greedy() -> None:
 
 def full_search(decoder, memory, prefix, max_length: int, alpha: float) -> list[int]:
     """The best ended sequence of all."""
-    room, words, best = max_length - len(prefix), range(decoder.vocabulary), (-math.inf, [])
-    middle = [word for word in words if word != EOS]
+    room, best = max_length - len(prefix), (-math.inf, [])
+    middle = [word for word in range(decoder.vocabulary) if word not in (PAD, EOS)]
     for length in range(1, room + 1):
         for body in itertools.product(middle, repeat=length - 1):
             tokens = [*prefix, *body, EOS]
-            log_p = decoder(torch.tensor([tokens[:-1]]), memory).log_softmax(-1)[0]
+            logits = decoder(torch.tensor([tokens[:-1]]), memory)[0].detach()
+            logits[:, PAD] = -math.inf  # never written
+            log_p = logits.log_softmax(-1)
             score = sum(float(log_p[i, tokens[i + 1]]) for i in range(len(prefix) - 1, len(tokens) - 1))
             best = max(best, (score / length**alpha, tokens))
     return best[1]
@@ -115,7 +118,7 @@ def test_enough_beams_find_the_best_sequence_of_all(seed: int, alpha: float) -> 
     found = decoder.generate(memory, torch.tensor([prefix] * 2), 5, "beam", beams=16, length_penalty=alpha)
     for b in range(2):
         expected = full_search(decoder, memory[b : b + 1], prefix, 5, alpha)
-        assert [t for t in found[b].tolist() if t != PAD or t in expected][: len(expected)] == expected
+        assert found[b].tolist() == expected + [PAD] * (found.shape[1] - len(expected))
 
 
 def test_one_beam_that_never_ends_is_greedy() -> None:
