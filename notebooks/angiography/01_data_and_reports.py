@@ -116,7 +116,7 @@ show_table(counts.reset_index(), source="split.json", caption="Findings by segme
 # %% [markdown]
 # ## Near-duplicate reports
 # Retrieval is scored with equal reports as one candidate, and equal reports of a batch count as positives. *Near copies*
-# differ in a few letters (character n-grams, cosine of 0.95 and more), often only in the percentage.
+# differ in a few letters (by their character n-grams), often only in the percentage.
 
 # %%
 from mtl.datasets.angiography import audit_reports
@@ -159,7 +159,7 @@ facts = {
     "longest test report": max(lengths),
     "context": parameters.context,
 }
-show_table(pd.DataFrame([facts]), source="tokenizer/", caption="Tokeniser", index=False)
+display(show_table(pd.DataFrame([facts]), source="tokenizer/", caption="Tokeniser", index=False))
 print(" | ".join(pieces))
 
 # %% [markdown]

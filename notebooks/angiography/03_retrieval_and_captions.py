@@ -43,41 +43,27 @@ parameters = read_parameters("angiography", globals())
 
 # %%
 import pandas as pd
-from mtl.evaluation.angiography import (
-    bleu_4,
-    chance_levels,
-    compare_with_controls,
-    field_f1,
-    ignores_video,
-    matched_percents,
-    percent_mae_all,
-    recall_curve,
-    summarise_grounding,
-    summarise_retrieval,
-    summarise_structured,
-    summarise_texts,
-)
+from mtl.evaluation import angiography as evaluation
 from mtl.reporting.claims import claim, show_table
 from mtl.reporting.figures import show_figure, use_report_style
 from mtl.reporting.figures_angiography import clip_sheet
 from mtl.reporting.figures_angiography_curves import controls_plot, percent_scatter, retrieval_curves
 from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.angiography.answers import captions_answer
-from mtl.studies.angiography.scoring import (
-    ALL_SEGMENTS,
-    CAPTIONS,
-    SHOWN_CONTROLS,
-    SHUFFLED,
-    score_network,
-    study_embeddings,
-    test_batches,
-)
+from mtl.studies.angiography import scoring
+from mtl.studies.angiography.scoring import ALL_SEGMENTS, CAPTIONS, SHOWN_CONTROLS, SHUFFLED
 from mtl.studies.angiography.study import AngiographyStudy
+from mtl.studies.angiography.variants import SHOWN_MEASURES
 
 use_report_style()
 study = AngiographyStudy(parameters)
+
+# %% [markdown]
+# Every test clip is scored once; the tables are kept, and read back where they are there already.
+
+# %%
 first = study.first
-tables = score_network(study, first)
+tables = scoring.score_network(study, first)
 settings = {"n_resamples": parameters.n_bootstrap, "seed": parameters.seed}
 tasks = study.tasks(first.variant)
 facts = {"objectives": ", ".join(tasks), "test clips": len(study.parts.test), "scores": ", ".join(tables)}
@@ -89,9 +75,9 @@ show_table(pd.DataFrame([facts]), source="predictions/", caption="What is scored
 # with its films exchanged between studies.
 
 # %%
-retrieval = summarise_retrieval(tables["retrieval"], **settings) if "retrieval" in tables else {}
-exchanged = summarise_retrieval(tables["retrieval_shuffled"], **settings) if retrieval else {}
-chance = chance_levels(tables["retrieval"]) if retrieval else {}
+retrieval = evaluation.summarise_retrieval(tables["retrieval"], **settings) if "retrieval" in tables else {}
+exchanged = evaluation.summarise_retrieval(tables["retrieval_shuffled"], **settings) if retrieval else {}
+chance = evaluation.chance_levels(tables["retrieval"]) if retrieval else {}
 rows = [
     {
         "direction": direction,
@@ -115,16 +101,16 @@ show_table(
 # Recall over the number of candidates that are looked at.
 
 # %%
-from mtl.evaluation.angiography import collapse_monitors, cosine_similarity, retrieve
-
 if retrieval:
-    batches = test_batches(study, study.parts.test)
-    vectors, texts, reports, names = study_embeddings(
+    batches = scoring.test_batches(study, study.parts.test)
+    vectors, texts, reports, names = scoring.study_embeddings(
         study, study.model(first).to(study.fabric.device), batches
     )
     n_reports = len(set(reports))
     ks = [k for k in (1, 2, 3, 5, 10, 20, 50, 100) if k <= n_reports]
-    curve = recall_curve(retrieve(cosine_similarity(vectors, texts), reports, names, ks=ks), **settings)
+    curve = evaluation.recall_curve(
+        evaluation.retrieve(evaluation.cosine_similarity(vectors, texts), reports, names, ks=ks), **settings
+    )
     shown = retrieval_curves(curve)
     show_figure(
         shown,
@@ -138,7 +124,7 @@ if retrieval:
 # *Effective rank*: how many directions carry the embeddings, of at most the smaller of their number and their width.
 
 # %%
-monitors = collapse_monitors(vectors, texts) if retrieval else {}
+monitors = evaluation.collapse_monitors(vectors, texts) if retrieval else {}
 row = {name.replace("_", " "): value for name, value in monitors.items()} | {"width": parameters.width}
 show_table(
     pd.DataFrame([row]) if monitors else pd.DataFrame(), source="metrics.json#/retrieval_and_captions",
@@ -148,19 +134,21 @@ show_table(
 # %% [markdown]
 # ## Reports against their controls
 # *Field F1*: segments that are named rightly. *Error of percent*: over all findings of either report, a missing one
-# counting as 0 %. *BLEU-4* rewards the template as much as the finding, which is why it is shown and not used.
+# counting as no narrowing. *BLEU-4* rewards the template as much as the finding, which is why it is shown and not used.
 
 # %%
 arms = {}
 if "captions" in tables:
     arms = {arm: part.reset_index(drop=True) for arm, part in tables["captions"].groupby("arm", sort=False)}
 MEASURES = {
-    "Field F1": (field_f1, False),
-    "Error of percent": (percent_mae_all, True),
-    "BLEU-4": (bleu_4, False),
+    "Field F1": (evaluation.field_f1, False),
+    "Error of percent": (evaluation.percent_mae_all, True),
+    "BLEU-4": (evaluation.bleu_4, False),
 }
 against = {
-    name: compare_with_controls(arms, statistic, captions=CAPTIONS, lower_is_better=lower, **settings)
+    name: evaluation.compare_with_controls(
+        arms, statistic, captions=CAPTIONS, lower_is_better=lower, **settings
+    )
     for name, (statistic, lower) in MEASURES.items()
     if arms
 }
@@ -197,7 +185,11 @@ show_table(
 # ## Does the writer look at the film?
 
 # %%
-verdict = ignores_video(arms[CAPTIONS], arms[SHUFFLED], field_f1, **settings) if arms else None
+verdict = (
+    evaluation.ignores_video(arms[CAPTIONS], arms[SHUFFLED], evaluation.field_f1, **settings)
+    if arms
+    else None
+)
 print(verdict.sentence if verdict else "No captioning objective in this run.")
 
 # %% [markdown]
@@ -206,7 +198,7 @@ print(verdict.sentence if verdict else "No captioning objective in this run.")
 # %%
 if arms:
     own = arms[CAPTIONS]
-    percents = matched_percents(
+    percents = evaluation.matched_percents(
         own["true"].tolist(), own["generated"].tolist(), own["study"].tolist(), ALL_SEGMENTS
     )
     show_figure(
@@ -220,8 +212,8 @@ if arms:
 # Asked for the place of a finding (its segment and percent are in the question), the network names a frame and a box.
 
 # %%
-grounding = summarise_grounding(tables["boxes"], **settings) if "boxes" in tables else {}
-rows = [{"measure": name.replace("_", " "), "value": estimate} for name, estimate in grounding.items()]
+grounding = evaluation.summarise_grounding(tables["boxes"], **settings) if "boxes" in tables else {}
+rows = [{"measure": SHOWN_MEASURES[name], "value": estimate} for name, estimate in grounding.items()]
 show_table(
     pd.DataFrame(rows), source="metrics.json#/retrieval_and_captions", caption="Named boxes against planted ones",
     index=False, if_empty="No box in the test clips, or no location task in this run.",
@@ -258,13 +250,12 @@ if arms:
 # codeword (k-means over training patches) is the right one.
 
 # %%
-from mtl.evaluation.angiography import summarise_masked
 from mtl.studies.angiography.masked_evaluation import masked_table
 
 masked = {}
 if "masked" in tasks and parameters.mask_target == "pixels":
-    masked = summarise_masked(masked_table(study, first), **settings)
-rows = [{"measure": name.replace("_", " "), "value": estimate} for name, estimate in masked.items()]
+    masked = evaluation.summarise_masked(masked_table(study, first), **settings)
+rows = [{"measure": SHOWN_MEASURES[name], "value": estimate} for name, estimate in masked.items()]
 show_table(
     pd.DataFrame(rows), source="metrics.json#/retrieval_and_captions", caption="Masked video, test clips",
     index=False, if_empty="Masked pixels are no objective of this run.",
@@ -281,8 +272,8 @@ show_table(
 # The numbers of this notebook go to `metrics.json`; the answer reads them from there.
 
 # %%
-fields = {arm: summarise_structured(table, **settings) for arm, table in arms.items()}
-words = summarise_texts(arms[CAPTIONS], **settings) if arms else {}
+fields = {arm: evaluation.summarise_structured(table, **settings) for arm, table in arms.items()}
+words = evaluation.summarise_texts(arms[CAPTIONS], **settings) if arms else {}
 directions = dict(zip(retrieval, ("to_report", "to_video"), strict=False))
 best_control = max(
     (arm for arm in fields if arm != CAPTIONS), key=lambda arm: fields[arm]["field_f1"].value, default=""

@@ -20,9 +20,7 @@
 run: str = "quick"  # name of the run directory in outputs/angiography/
 data_root: str = ""  # folder of the data sets
 videos: str = "phantom"  # phantom, or a table or folder below data_root
-variants: str = (
-    "all,without_masked,only_contrastive,only_captioning"  # sets of objectives to train and compare
-)
+variants: str = "all,without_masked,only_contrastive,only_captioning"  # sets of objectives
 seeds: int = 1  # trainings of each variant
 epochs: int = 6  # passes
 recall_margin: float = 0.05  # loss of R@1 that matters, fixed beforehand
@@ -59,6 +57,11 @@ from mtl.studies.angiography.variants import ALL, COMPARED, OBJECTIVES, shown_va
 
 use_report_style()
 study = AngiographyStudy(parameters)
+
+# %% [markdown]
+# What another notebook has trained already is taken from there; a run that was killed goes on where it was.
+
+# %%
 compared_variants = [variant for variant in study.training_order() if variant in OBJECTIVES]
 rows = []
 for variant in compared_variants:

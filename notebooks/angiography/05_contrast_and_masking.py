@@ -57,6 +57,11 @@ from mtl.studies.angiography.variants import ALL, COMPARED, SETTINGS, shown_vari
 
 use_report_style()
 study = AngiographyStudy(parameters)
+
+# %% [markdown]
+# What another notebook has trained already is taken from there; a run that was killed goes on where it was.
+
+# %%
 asked = [ALL, *(variant for variant in study.training_order() if variant in SETTINGS)]
 rows = []
 for variant in asked:

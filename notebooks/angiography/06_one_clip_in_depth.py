@@ -50,6 +50,7 @@ from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.angiography.answers import clip_answer
 from mtl.studies.angiography.clip_in_depth import attention_table, look_at, nearest_reports_to
 from mtl.studies.angiography.study import AngiographyStudy
+from mtl.studies.angiography.variants import SHOWN_MEASURES
 
 use_report_style()
 study = AngiographyStudy(parameters)
@@ -111,7 +112,7 @@ table = attention_table(study, study.first)
 pointing = (
     summarise_grounding(table, n_resamples=parameters.n_bootstrap, seed=parameters.seed) if len(table) else {}
 )
-rows = [{"measure": name.replace("_", " "), "value": estimate} for name, estimate in pointing.items()]
+rows = [{"measure": SHOWN_MEASURES[name], "value": estimate} for name, estimate in pointing.items()]
 show_table(
     pd.DataFrame(rows), source="metrics.json#/one_clip_in_depth", caption="Attention against planted boxes",
     index=False, if_empty="No planted box in the test clips, or no captioning objective.",
@@ -139,7 +140,7 @@ section = {
     "clips": len(table),
 }
 section["headline"] = [
-    {"label": name.replace("_", " ").capitalize(), "value": estimate}
+    {"label": SHOWN_MEASURES[name].capitalize(), "value": estimate}
     for name, estimate in list(pointing.items())[:2]
 ]
 write_metrics(study.run.path, "one_clip_in_depth", section)

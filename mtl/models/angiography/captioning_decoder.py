@@ -111,11 +111,11 @@ class CaptioningDecoder(nn.Module):
         for index, block in enumerate(self.blocks):
             x = block(x, cache.memory[index], causal=True, past=cache.layer(index))
         cache.advance(tokens.shape[1])
-        return self._logits(self.norm(x[:, -1]))
+        return self._logits_of_one(self.norm(x[:, -1]))
 
     def next_logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
         """As :meth:`step` from the beginning, everything computed anew: ``(rows, vocabulary)``."""
-        return self._logits(self._hidden(tokens, self.read(memory))[0][:, -1])
+        return self._logits_of_one(self._hidden(tokens, self.read(memory))[0][:, -1])
 
     def generate(
         self,
@@ -176,6 +176,13 @@ class CaptioningDecoder(nn.Module):
 
     def _logits(self, hidden: Tensor) -> Tensor:
         return F.linear(hidden, self.words.weight)
+
+    def _logits_of_one(self, hidden: Tensor) -> Tensor:
+        """``(rows, width)`` to ``(rows, vocabulary)``."""
+        if hidden.device.type == "cpu" and len(hidden) > 2:
+            # The table first: for a few rows CPU libraries are up to 1.6 times as fast that way round.
+            return (self.words.weight @ hidden.T).T.contiguous()
+        return self._logits(hidden)
 
     def _check(self, tokens: Tensor, memory: Tensor) -> None:
         check_tokens(tokens, self.vocabulary, self.context)

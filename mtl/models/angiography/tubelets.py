@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from mtl.errors import DataError
@@ -36,10 +37,24 @@ def grid_of(video: Tensor, tubelet: Sequence[int], channels: int) -> Grid:
 
 def tubelets_of(video: Tensor, tubelet: Sequence[int]) -> Tensor:
     """``(B, C, T, H, W)`` to ``(B, N, C * pt * ph * pw)``: time slowest, then rows, then columns."""
+    return _split(video, tubelet).flatten(4).flatten(1, 3)
+
+
+def tubelets_at(video: Tensor, tubelet: Sequence[int], places: Tensor) -> Tensor:
+    """Those at ``places`` (B, K) only, ``(B, K, C * pt * ph * pw)``; the others are not touched."""
+    split = _split(video, tubelet)
+    _, rows, columns = split.shape[1:4]
+    batch = torch.arange(len(video), device=video.device)[:, None]
+    time, row, column = places // (rows * columns), places // columns % rows, places % columns
+    return split[batch, time, row, column].flatten(2)
+
+
+def _split(video: Tensor, tubelet: Sequence[int]) -> Tensor:
+    """A view ``(B, t, h, w, C, pt, ph, pw)``."""
     batch, channels, *sides = video.shape
     (pt, ph, pw), (t, h, w) = tubelet, (side // step for side, step in zip(sides, tubelet, strict=True))
-    split = video.view(batch, channels, t, pt, h, ph, w, pw)
-    return split.permute(0, 2, 4, 6, 1, 3, 5, 7).reshape(batch, t * h * w, channels * pt * ph * pw)
+    split = video.reshape(batch, channels, t, pt, h, ph, w, pw)
+    return split.permute(0, 2, 4, 6, 1, 3, 5, 7)
 
 
 def video_of(patches: Tensor, tubelet: Sequence[int], grid: Grid) -> Tensor:

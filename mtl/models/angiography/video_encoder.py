@@ -17,7 +17,7 @@ from mtl.errors import DataError, ParameterError
 from mtl.models.angiography.pooling import make_pool
 from mtl.models.angiography.positions import SpaceTimePositions
 from mtl.models.angiography.transformer import TransformerBlock
-from mtl.models.angiography.tubelets import Grid, grid_of, picked, tubelets_of
+from mtl.models.angiography.tubelets import Grid, grid_of, picked, tubelets_at, tubelets_of
 
 
 class VideoEncoder(nn.Module):
@@ -101,13 +101,13 @@ class VideoEncoder(nn.Module):
             all_tokens: send all tubelets through the blocks and forbid to look at the hidden ones: the same
                 result at full cost, to compare with.
         """
-        patches = self.patches(video)
-        places = self._positions_of(patches)
         if all_tokens:
+            patches = self.patches(video)
             seen = keep.new_zeros(patches.shape[:2]).scatter_(1, keep, 1).bool()
-            return picked(self._transform(self._embedded(patches) + places, seen), keep)
-        places = picked(places.expand(len(keep), -1, -1), keep)
-        return self._transform(self._embedded(picked(patches, keep)) + places)
+            return picked(self._transform(self._embedded(patches) + self._positions_of(patches), seen), keep)
+        visible = tubelets_at(self._checked(video), self.tubelet, keep)
+        places = self.positions(self.grid[0]).expand(len(keep), -1, -1)
+        return self._transform(self._embedded(visible) + picked(places, keep))
 
     def patches(self, video: Tensor) -> Tensor:
         """Pixels of each tubelet, ``(B, N, C * pt * ph * pw)``, as they are in ``video``."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from mtl.evaluation.angiography.retrieval import TO_REPORT, TO_VIDEO
 from mtl.evaluation.angiography.summary import mean_estimates
 from mtl.evaluation.comparison import holm, verdict
 from mtl.evaluation.seeds_by_units import seeds_by_units
@@ -35,8 +36,7 @@ def study_scores(study: AngiographyStudy, variant: str) -> pd.DataFrame:
 def _recalls(table: pd.DataFrame) -> dict[str, pd.Series]:
     """Mean R@1 of each study's queries, both ways."""
     means = table.groupby(["direction", "study"])["recall_1"].mean()
-    names = dict(zip(("to_report", "to_video"), table["direction"].unique(), strict=True))
-    return {metric: means[direction] for metric, direction in names.items()}
+    return {"to_report": means[TO_REPORT], "to_video": means[TO_VIDEO]}
 
 
 def fields_by_study(rows: pd.DataFrame) -> pd.Series:
@@ -50,9 +50,9 @@ def compare(study: AngiographyStudy, variant: str) -> dict[str, dict[str, Any]]:
     """Metric to the difference ``all objectives - variant``, above 0: all are better.
 
     Returns:
-        ``estimate``: over seeds and studies with five seeds or more, else over studies alone (these very
-        networks); ``p_value``, ``minimal_detectable`` (None with fewer seeds); ``verdict`` by the margin of
-        the parameters; ``seeds``. Metrics that the variant does not have are left out.
+        ``estimate``: over seeds and studies with five seeds or more, else of the first seed, over studies
+        alone (these very networks); ``p_value``, ``minimal_detectable`` (None with fewer seeds); ``verdict``
+        by the margin of the parameters; ``seeds``. Metrics that the variant does not have are left out.
     """
     p = study.parameters
     mine, other = study_scores(study, ALL), study_scores(study, variant)
@@ -66,18 +66,13 @@ def compare(study: AngiographyStudy, variant: str) -> dict[str, dict[str, Any]]:
         enough = over.combined.low is not None
         margin = p.f1_margin if metric == "fields" else p.recall_margin
         found[metric] = {
-            "estimate": over.combined if enough else _of_these_networks(over.per_seed),
+            "estimate": over.combined if enough else over.per_seed[0],
             "p_value": over.p_value,
             "minimal_detectable": over.minimal_detectable,
             "verdict": verdict(over.combined, margin) if enough else "no verdict",
             "seeds": p.seeds,
         }
     return found
-
-
-def _of_these_networks(per_seed: tuple[Estimate, ...]) -> Estimate:
-    """The first seed's difference, with its interval over studies."""
-    return per_seed[0]
 
 
 def with_holm(

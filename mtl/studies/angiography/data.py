@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -52,6 +53,11 @@ class ClipParts:
         """Of the ids of all clips, part by part."""
         return sha256_of(json.dumps({part: [clip.id for clip in self[part]] for part in PARTS}))
 
+    @cached_property
+    def data_hash(self) -> str:
+        """Of all that the clips consist of, every file and frame included."""
+        return sha256_of(*(_fingerprint(clip) for part in PARTS for clip in self[part]))
+
 
 def open_parts(parameters: AngiographyParameters) -> ClipParts:
     """The clips that the parameters name, split by patient.
@@ -96,25 +102,20 @@ def _phantom(p: AngiographyParameters, part: str) -> list[Clip]:
     ]
 
 
-def clips_fingerprint(clips: Sequence[Clip]) -> str:
-    """Hash of every frame and report."""
-    return sha256_of(
-        *(part for clip in clips for part in (f"{clip.id} {clip.study} {clip.report}", _content(clip)))
-    )
+def _fingerprint(clip: Clip) -> str:
+    said = json.dumps([clip.id, clip.study, clip.report, repr(clip.stenoses)])
+    frames = clip.source.read_bytes() if isinstance(clip.source, Path) else clip.source.tobytes()
+    return sha256_of(said, frames)
 
 
-def _content(clip: Clip) -> bytes:
-    return clip.source.read_bytes() if hasattr(clip.source, "read_bytes") else clip.source.tobytes()
-
-
-def freeze_parts(parts: ClipParts, run: RunDirectory, data: str) -> None:
-    """Write the split to the run directory with ``data``, the data's hash.
+def freeze_parts(parts: ClipParts, run: RunDirectory) -> None:
+    """Write the split to the run directory, with hashes of it and of the data.
 
     Raises:
         ProtocolError: the run directory holds another split: one run, one test set.
     """
     frozen = {part: sorted(clip.id for clip in parts[part]) for part in PARTS}
-    frozen |= {"hash": parts.hash, "test_hash": parts.test_hash, "data": data}
+    frozen |= {"hash": parts.hash, "test_hash": parts.test_hash, "data": parts.data_hash}
     if run.split.exists() and read_json(run.split) != frozen:
         raise ProtocolError(
             f"{run.split} was frozen with other clips or fractions: choose another name with the parameter "
@@ -124,11 +125,15 @@ def freeze_parts(parts: ClipParts, run: RunDirectory, data: str) -> None:
 
 
 def open_tokenizer(parameters: AngiographyParameters, parts: ClipParts, run: RunDirectory) -> Tokenizer:
-    """The tokeniser that the parameters name, or one trained on the training reports; kept with the run."""
+    """The tokeniser that the parameters name, or one trained on the training reports; kept with the run.
+
+    Raises DataError where the folder holds none.
+    """
     p = parameters
     if p.tokenizer:
-        return load_tokenizer(project_path(p.data_root) / p.tokenizer)
-    tokenizer = train_tokenizer(sorted({clip.report for clip in parts.train}), p.vocabulary)
+        tokenizer = load_tokenizer(project_path(p.data_root) / p.tokenizer)
+    else:
+        tokenizer = train_tokenizer(sorted({clip.report for clip in parts.train}), p.vocabulary)
     save_tokenizer(tokenizer, run.path / "tokenizer")
     return tokenizer
 
@@ -157,14 +162,17 @@ def training_loader(
     tasks: Sequence[str],
     seed: int,
 ) -> EpochLoader:
-    """Batches of random clips, another order in every epoch, that say what ``tasks`` can learn from them."""
+    """Batches of random clips, another order in every epoch, that say what ``tasks`` can learn from them.
+
+    All are full: contrast depends on how many there are, and ranks need as many each.
+    """
     p = parameters
     dataset = clip_dataset(clips, p, augmentation=ClipAugmentation() if p.augment else None, seed=seed)
     join = partial(
         training_batch, tokenizer=tokenizer, known=known, tasks=tuple(tasks), parameters=parameters
     )
     sampler = MixingRatioSampler(["clip"] * len(dataset), {"clip": 1.0}, p.clips_per_epoch, seed)
-    return EpochLoader(dataset, sampler, p.batch_size, join, p.workers)
+    return EpochLoader(dataset, sampler, p.batch_size, join, p.workers, drop_last=True)
 
 
 def training_batch(
@@ -176,29 +184,32 @@ def training_batch(
 ) -> Batch:
     """A batch for `AngiographyObjective`: clips whose report is known stand first.
 
-    Beside what ``collate`` gives: ``n_reports``, their number; ``captions`` int64 ``(n_reports * r, L)``, the
-    rows of a clip's report and of its location tasks one after another, and ``prefixes``, how many tokens of
-    each are given; ``valid_units``.
+    ``id``, list; ``video`` (B, 3, T, S, S); ``n_reports``, how many reports are known; their ``tokens``
+    int64 (n_reports, context) and ``report_ids``, equal for equal reports, or None: all count as different;
+    ``captions`` int64 (n_reports * r, context + 1), the rows of a clip's report and of its location tasks one
+    after another, and ``prefixes``, how many tokens of each are given; ``valid_units``.
+
+    Raises DataError for a report that is longer than the context.
     """
     p = parameters
-    ordered = sorted(samples, key=lambda sample: not known.get(sample["study"], True))
-    n_reports = sum(known.get(sample["study"], True) for sample in ordered)
+    ordered = sorted(samples, key=lambda sample: not known[sample["study"]])
+    n_reports = sum(known[sample["study"]] for sample in ordered)
     batch = collate(ordered, tokenizer, p.context)
     captions, prefixes = caption_rows(batch, tokenizer, p.location_tasks)
     rows = len(captions) // len(ordered) * n_reports
     captions, prefixes = captions[:rows], prefixes[:rows]
-    # A masked decoder sees every clip; the teacher is asked about those that contrast.
+    pairs = n_reports if n_reports > 1 else 0  # one pair alone has nothing to be told from
     counts = {
-        "contrastive": n_reports if n_reports > 1 else 0,
+        "contrastive": pairs,
         "captioning": int(counted_tokens(captions, prefixes).sum()),
         "masked": len(ordered),
-        "distillation": n_reports if n_reports > 1 else 0,
+        "distillation": pairs,
     }
     return {
         "id": batch["ids"],
         "video": batch["video"],
         "tokens": batch["tokens"][:n_reports],
-        "report_ids": batch["report_ids"][:n_reports] if p.duplicate_aware else torch.arange(n_reports),
+        "report_ids": batch["report_ids"][:n_reports] if p.duplicate_aware else None,
         "captions": captions,
         "prefixes": prefixes,
         "n_reports": n_reports,
@@ -209,7 +220,11 @@ def training_batch(
 def caption_rows(
     batch: Mapping[str, Any], tokenizer: Tokenizer, location_tasks: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows that a captioner learns: ``[BOS] [CAP] report``, and the two location tasks of each clip."""
+    """Rows that a captioner learns, and how many tokens of each are given.
+
+    ``batch`` is one of ``collate``. Each clip gives ``[BOS] [CAP] report``, with ``location_tasks`` followed
+    by the rows of both location tasks, which are ``[PAD]`` throughout where the clip has no box.
+    """
     tokens = batch["tokens"]
     task = torch.full((len(tokens), 1), tokenizer.token_to_id(CAP))
     reports = torch.cat([tokens[:, :1], task, tokens[:, 1:]], dim=1)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from mtl.datasets.angiography import Clip
 from mtl.evaluation.angiography import fit_codebook, masked_scores
 from mtl.inference.angiography.batches import evaluating
 from mtl.models.angiography.masked_video import masked_video, normalised
-from mtl.studies.angiography.scoring import Batches, test_batches
+from mtl.studies.angiography.scoring import test_batches
 from mtl.studies.angiography.study import AngiographyStudy, Training
 
 CODEBOOK_CLIPS = 64
@@ -37,7 +38,9 @@ def masked_table(study: AngiographyStudy, training: Training) -> pd.DataFrame:
     return masked_scores(predicted, true, studies, codebook, patches.mean(0))
 
 
-def _training_patches(study: AngiographyStudy, cut, clips: Sequence[Clip]) -> np.ndarray:
-    batches: Batches = test_batches(study, clips)
+def _training_patches(
+    study: AngiographyStudy, cut: Callable[[Tensor], Tensor], clips: Sequence[Clip]
+) -> np.ndarray:
+    batches = test_batches(study, clips)
     cut_up = [normalised(cut(batch["video"].to(study.fabric.device))) for batch in batches]
     return torch.cat([part.flatten(0, 1) for part in cut_up]).cpu().numpy()

@@ -33,8 +33,8 @@ class AngiographyObjective:
     Args:
         loss: with the settings of the run; its ``total`` is dropped, because the balancer owns the weights.
         tasks: names of the objectives.
-        teacher: a trained network that is distilled from; None: the model's own average, if it keeps one.
-        from_features: masked video predicts what the teacher finds there, not pixels.
+        teacher: a trained network that is distilled from; None: the model's own average.
+        from_features: masked video predicts what the model's own average finds there, not pixels.
     """
 
     def __init__(
@@ -53,11 +53,10 @@ class AngiographyObjective:
         The device is not waited for: what is there is read from ``valid_units`` and ``n_reports``.
         """
         units = {task: n for task, n in batch["valid_units"].items() if task in self.tasks and n}
-        teacher = self._teacher(model)
-        taught = self._taught(teacher, batch, units) if teacher is not None else {}
+        self._follow(model)
         output = self._whole_clips(model, batch, units)
         if "masked" in units:
-            features = taught.get("video_tokens") if self.from_features else None
+            features = average_features(model, batch["video"]) if self.from_features else None
             output |= masked_video(model.video, model.masked, batch["video"], features)
         if not output:
             return TaskLosses({})
@@ -66,7 +65,7 @@ class AngiographyObjective:
             report_ids=batch["report_ids"],
             caption_tokens=batch["captions"],
             prefix_lengths=batch["prefixes"],
-            teacher=taught,
+            teacher=self._taught(model, batch) if "distillation" in units else None,
             units=units,
         )
         losses = {name: loss for name, loss in found.items() if name in self.tasks}
@@ -86,24 +85,23 @@ class AngiographyObjective:
             output["caption_logits"] = model.caption(batch["captions"][:, :-1], memory)
         return output
 
-    def _teacher(self, model: VideoTextModel) -> VideoTextModel | None:
-        """Who teaches; the model's own average takes in its present weights first, once per training step."""
-        if self.teacher is not None or model.teacher is None:
-            return self.teacher
-        if model.training and torch.is_grad_enabled():
+    def _follow(self, model: VideoTextModel) -> None:
+        """The model's own average takes in its present weights, once per training batch."""
+        if model.teacher is not None and model.training and torch.is_grad_enabled():
             model.teacher.follow(model)
-        return model.teacher.module
 
     @torch.no_grad()
-    def _taught(self, teacher: VideoTextModel, batch: Batch, units: Mapping[str, int]) -> dict[str, Tensor]:
-        """What the teacher says of the batch: of all clips where features are predicted."""
-        wants_features = self.from_features and "masked" in units
-        if not (wants_features or "distillation" in units):
-            return {}
-        n = batch["n_reports"]
-        memory, pooled = teacher.video(batch["video"] if wants_features else batch["video"][:n])
-        said = aligned(teacher, pooled[:n], batch["tokens"]) if "distillation" in units else {}
-        return said | {"video_tokens": memory}
+    def _taught(self, model: VideoTextModel, batch: Batch) -> dict[str, Tensor]:
+        """What the teacher says of clips and reports."""
+        teacher = model.teacher.module if self.teacher is None else self.teacher
+        pooled = teacher.video(batch["video"][: batch["n_reports"]])[1]
+        return aligned(teacher, pooled, batch["tokens"])
+
+
+@torch.no_grad()
+def average_features(model: VideoTextModel, video: Tensor) -> Tensor:
+    """Tokens ``(B, N, D)`` that the model's own average finds in the whole clips."""
+    return model.teacher.module.video(video)[0]
 
 
 def aligned(model: VideoTextModel, pooled: Tensor, tokens: Tensor) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mtl.studies.angiography.variants import ALL, OBJECTIVES, SETTINGS, WEIGHTS
+from mtl.studies.angiography.variants import ALL, OBJECTIVES, SETTINGS, WEIGHTS, changes
 from mtl.studies.parameters import BalancerName, StudyParameters
 
 PHANTOM, ARCADE = "phantom", "arcade"
@@ -28,11 +28,13 @@ class AngiographyParameters(StudyParameters):
     videos: str = Field(PHANTOM, min_length=1, description="phantom, or a table or folder below data_root")
     phantom_studies: int = Field(600, ge=8, description="studies of the phantom to learn from and choose on")
     phantom_test_studies: int = Field(60, ge=4, description="studies of the phantom that are tested")
-    phantom_views: int = Field(2, ge=1, le=4, description="most views of a study of the phantom")
-    phantom_noise: float = Field(1.0, ge=0, description="noise and clutter of the phantom's videos")
+    phantom_views: int = Field(2, ge=1, le=2, description="most views of a study of the phantom")
+    phantom_noise: float = Field(1.0, ge=0, le=4, description="noise and clutter of the phantom's videos")
     phantom_normal: float = Field(0.1, ge=0, lt=1, description="share of its studies without a finding")
     phantom_findings: int = Field(2, ge=1, le=3, description="most findings in a report of the phantom")
-    duplicate_rate: float = Field(0.0, ge=0, lt=1, description="training studies that copy another's report")
+    duplicate_rate: float = Field(
+        0.0, ge=0, lt=1, description="training studies of the phantom that copy another's report"
+    )
     data_seed: int = Field(-1, ge=-1, description="of the phantom; -1: as seed")
     test_fraction: float = Field(0.2, gt=0, lt=0.8, description="of the patients; the phantom says how many")
     validation_fraction: float = Field(0.15, gt=0, lt=0.8, description="of the patients that are not tested")
@@ -67,7 +69,9 @@ class AngiographyParameters(StudyParameters):
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="of the captioning loss")
     distillation_temperature: float = Field(2.0, gt=0, description="of teacher and student")
     teacher: str = Field("", description="folder of a trained network to distil; empty: the own average")
-    teacher_decay: float = Field(0.99, gt=0, lt=1, description="of the averaged weights that teach")
+    teacher_decay: float = Field(
+        0.99, gt=0, lt=1, description="of the averaged weights that teach, per batch"
+    )
     # training
     variants: str = Field(
         "all,without_masked,only_contrastive,only_captioning",
@@ -79,7 +83,7 @@ class AngiographyParameters(StudyParameters):
     seeds: int = Field(1, ge=1, description="trainings of each variant")
     batch_size: int = Field(32, ge=2, description="clips per batch, over all ranks")
     accumulate: int = Field(1, ge=1, description="batches per optimiser step; contrast stays within a batch")
-    clips_per_epoch: int = Field(640, ge=1, description="clips of an epoch")
+    clips_per_epoch: int = Field(640, ge=1, description="clips of an epoch; full batches only")
     epochs: int = Field(6, ge=1, description="passes")
     lr_video: float = Field(1e-3, gt=0, description="AdamW, of the video encoder")
     lr_text: float = Field(1e-3, gt=0, description="AdamW, of the text encoder, temperature and bias")
@@ -141,12 +145,33 @@ class AngiographyParameters(StudyParameters):
                 raise ValueError(f"{parameter}: {twice} is named twice")
         if ALL not in self.objective_variants:
             raise ValueError(f"variants: {ALL!r} must be among them, everything is compared with it")
-        if self.videos != PHANTOM and not self.data_root:
-            raise ValueError(f"videos={self.videos!r} needs data_root, the folder that it lies in")
         if not any(self.weights.values()):
             raise ValueError("all weights are 0: nothing would be learnt")
+        self._check_source()
+        self._check_variants()
         self._check_sizes()
         return self
+
+    def _check_source(self) -> None:
+        if self.videos == PHANTOM:
+            return
+        if not self.data_root:
+            raise ValueError(f"videos={self.videos!r} needs data_root, the folder that it lies in")
+        copied = [name for name in self.setting_variants if "duplicate_rate" in SETTINGS[name]]
+        if self.duplicate_rate or copied:
+            raise ValueError(
+                f"{copied[0] if copied else 'duplicate_rate'}: only reports of videos=phantom can be copied"
+            )
+
+    def _check_variants(self) -> None:
+        """A variant must have something to learn, and two pairs to tell apart."""
+        values = self.model_dump()
+        for name in self.objective_variants:
+            if not any((values | changes(name, values))[weight] for weight in WEIGHTS.values()):
+                raise ValueError(f"variants: {name} has no objective left, all of its weights are 0")
+        for name in self.setting_variants:
+            if (values | changes(name, values))["batch_size"] < 2:
+                raise ValueError(f"settings: {name} of batch_size={self.batch_size} is less than two clips")
 
     def _check_sizes(self) -> None:
         for what, length, step in (

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,8 +56,11 @@ def score_network(study: AngiographyStudy, training: Training) -> dict[str, pd.D
     Returns:
         ``retrieval``: a row per study and direction (contrastive networks). ``captions``: a row per clip and
         arm of ``SHOWN_CONTROLS``, with scores of text and fields; ``boxes``: a row per clip with a place
-        (captioning networks, the latter with location tasks). ``retrieval_shuffled``: as ``retrieval``, of
-        videos shuffled across studies.
+        (both of captioning networks, the latter with location tasks). ``retrieval_shuffled``: as
+        ``retrieval``, of videos shuffled across studies.
+
+    Raises:
+        MissingArtefactError: the network was not trained.
     """
     try:
         return read_scores(study, training)
@@ -153,7 +157,10 @@ def caption_table(
 
 
 def write_reports(
-    study: AngiographyStudy, model: VideoTextModel, batches: Batches, change: Any = None
+    study: AngiographyStudy,
+    model: VideoTextModel,
+    batches: Batches,
+    change: Callable[[Tensor], Tensor] | None = None,
 ) -> pd.DataFrame:
     """Generated reports of all clips, by the run's method; ``change`` is done to the videos before."""
     p, tokenizer = study.parameters, study.tokenizer
@@ -202,12 +209,12 @@ def _file(study: AngiographyStudy, training: Training, table: str) -> str:
     return f"{study.folder(training)}_{table}"
 
 
-def _record(study: AngiographyStudy, training: Training) -> Any:
+def _record(study: AngiographyStudy, training: Training) -> Path:
     return study.run.path / "predictions" / f"{study.folder(training)}.json"
 
 
 def _made_from(study: AngiographyStudy, training: Training) -> str:
     """Network, test set, and whatever else scores depend on."""
-    settings: Mapping[str, Any] = study.parameters.model_dump(include={"generation", "beams", "context"})
+    settings = study.parameters.model_dump(include={"generation", "beams"})
     code = decoding_code_fingerprint("angiography")
     return sha256_of(study.fingerprint(training), study.parts.test_hash, code, json.dumps(settings))

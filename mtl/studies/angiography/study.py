@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
 
-import torch
 from lightning_fabric import Fabric
 from tokenizers import Tokenizer
 
 from mtl.datasets.angiography import Clip
-from mtl.datasets.angiography.tokenizer import EOS, PAD
 from mtl.errors import MissingArtefactError, ParameterError
 from mtl.files import sha256_of
 from mtl.losses.angiography import LossConfig, MultitaskLoss
@@ -20,7 +18,6 @@ from mtl.model_folder import load_model
 from mtl.models.angiography import VideoTextModel
 from mtl.studies.angiography.data import (
     ClipParts,
-    clips_fingerprint,
     freeze_parts,
     open_parts,
     open_tokenizer,
@@ -28,12 +25,12 @@ from mtl.studies.angiography.data import (
     with_known_reports,
 )
 from mtl.studies.angiography.model_card import model_card
+from mtl.studies.angiography.network import given_teacher, random_network, teacher_hash
 from mtl.studies.angiography.objective import AngiographyObjective, log_keys, parts_of
 from mtl.studies.angiography.parameters import AngiographyParameters, VariantParameters
 from mtl.studies.angiography.validation import validation_scores
 from mtl.studies.angiography.variants import ALL, OBJECTIVES, WEIGHTS, changes, changes_nothing, shown_variant
 from mtl.studies.code_fingerprint import training_code_fingerprint
-from mtl.studies.parameters import project_path
 from mtl.studies.provenance import record_provenance
 from mtl.studies.run_directory import RunDirectory
 from mtl.training.devices import make_fabric
@@ -46,7 +43,7 @@ from mtl.training.stages import Stage
 #: Parameters that change which networks are trained, where and how fast, or what is made of them later.
 WITHOUT_EFFECT = {
     "run", "output_root", "device", "workers", "data_root", "variants", "settings", "seeds", "seed",
-    "phantom_test_studies", "generation", "beams", "codebook", "n_bootstrap", "recall_margin", "f1_margin",
+    "generation", "beams", "codebook", "n_bootstrap", "recall_margin", "f1_margin",
 }  # fmt: skip
 #: Part of the network to the parameter that is its learning rate.
 RATES = {
@@ -76,15 +73,15 @@ class AngiographyStudy:
     def __init__(self, parameters: AngiographyParameters) -> None:
         self.parameters = parameters
         self.run = RunDirectory(parameters.run_directory).prepare()
+        self._copied: dict[float, list[Clip]] = {}  # duplicate rate to training clips
 
     # ------------------------------------------------------------------ data
     @cached_property
     def parts(self) -> ClipParts:
         """The clips of the run; the split is frozen, and provenance recorded, with them."""
         parts = open_parts(self.parameters)
-        self.data_fingerprint = clips_fingerprint([*parts.train, *parts.validation, *parts.test])
-        freeze_parts(parts, self.run, self.data_fingerprint)
-        record_provenance(self.parameters, self.data_fingerprint)
+        freeze_parts(parts, self.run)
+        record_provenance(self.parameters, parts.data_hash)
         return parts
 
     @cached_property
@@ -97,7 +94,9 @@ class AngiographyStudy:
         p = self.variant_parameters(variant)
         if p.duplicate_rate == self.parameters.duplicate_rate:
             return self.parts.train
-        return open_parts(p).train
+        if p.duplicate_rate not in self._copied:
+            self._copied[p.duplicate_rate] = open_parts(p).train
+        return self._copied[p.duplicate_rate]
 
     # ------------------------------------------------------------------ trainings
     @cached_property
@@ -110,6 +109,12 @@ class AngiographyStudy:
                 f"report_fraction={p.report_fraction:g} with {fabric.world_size} processes: the contrastive "
                 "loss needs as many reports in each; 1 is expected, or one process"
             )
+        for variant in self.training_order():
+            if size := self.variant_parameters(variant).batch_size % fabric.world_size:
+                raise ParameterError(
+                    f"batch_size: {variant!r} leaves {size} clips over with {fabric.world_size} processes; "
+                    "a multiple of their number is expected"
+                )
         return fabric
 
     def training_order(self) -> list[str]:
@@ -144,18 +149,7 @@ class AngiographyStudy:
     def untrained_model(self, training: Training) -> VideoTextModel:
         """The network with random weights: the same ones for all variants of a seed that share its sizes."""
         p = self.variant_parameters(training.variant)
-        torch.manual_seed(self._seed("initial weights", training))
-        needs_teacher = (p.weight_distillation > 0 and not p.teacher) or p.mask_target == "features"
-        return VideoTextModel(
-            vocabulary=self.tokenizer.get_vocab_size(), width=p.width, heads=p.heads, context=p.context + 1,
-            pad=self.tokenizer.token_to_id(PAD), eos=self.tokenizer.token_to_id(EOS),
-            frames=p.frames, image_size=p.size, tubelet=(p.tubelet_frames, p.tubelet_side, p.tubelet_side),
-            video_depth=p.video_depth, text_depth=p.text_depth, text_model=p.text_model,
-            caption_depth=p.caption_depth, masked_width=max(64, p.width // 2),
-            mask_ratio=p.mask_ratio, mask_shape=p.mask_shape, masked_target=p.mask_target,
-            contrast=p.contrastive, contrast_batch=p.batch_size,
-            teacher_decay=p.teacher_decay if needs_teacher else 0.0,
-        )  # fmt: skip
+        return random_network(p, self.tokenizer, self._seed("initial weights", training))
 
     def loss(self, variant: str) -> MultitaskLoss:
         """All objectives, with the settings of a variant."""
@@ -170,15 +164,16 @@ class AngiographyStudy:
         )
 
     def objective(self, variant: str) -> AngiographyObjective:
-        """The objectives of a variant, unweighted."""
-        p, device = self.variant_parameters(variant), self.fabric.device
-        teacher = None
-        if p.teacher and p.weight_distillation > 0:
-            teacher = load_model(VideoTextModel, project_path(p.teacher)).to(device).eval()
-            teacher.requires_grad_(False)
-        return AngiographyObjective(
-            self.loss(variant).to(device), self.tasks(variant), teacher, p.mask_target == "features"
-        )
+        """The objectives of a variant, unweighted. Raises ``CheckpointError`` for an unreadable teacher."""
+        tasks, from_features = self.tasks(variant), self.parameters.mask_target == "features"
+        teacher = self.given_teacher if "distillation" in tasks else None
+        return AngiographyObjective(self.loss(variant).to(self.fabric.device), tasks, teacher, from_features)
+
+    @cached_property
+    def given_teacher(self) -> VideoTextModel | None:
+        """The network that the parameters name as teacher; None: the network's own average."""
+        teacher = given_teacher(self.parameters)
+        return None if teacher is None else teacher.to(self.fabric.device)
 
     def settings(self, training: Training) -> Stage:
         """What trains in a network, how fast and for how long."""
@@ -259,11 +254,12 @@ class AngiographyStudy:
         return self.settings(training).fingerprint(*self._context(training))
 
     def _context(self, training: Training) -> tuple[str, ...]:
-        parts = self.parts  # made first: the data's hash comes with them
-        relevant = self.variant_parameters(training.variant).model_dump(exclude=WITHOUT_EFFECT)
-        seeds = f"{self.parameters.seed} {training.seed}"
-        code = training_code_fingerprint("angiography")
-        return code, self.data_fingerprint, parts.hash, json.dumps(relevant), seeds
+        p, parts = self.variant_parameters(training.variant), self.parts
+        return (
+            training_code_fingerprint("angiography"), parts.data_hash, parts.hash,
+            sha256_of(self.tokenizer.to_str()), teacher_hash(p), json.dumps(p.model_dump(exclude=WITHOUT_EFFECT)),
+            f"{self.parameters.seed} {training.seed}",
+        )  # fmt: skip
 
     def _probe(self, training: Training) -> GradientProbe:
         """Fixed clips, drawn as in training but without augmentation."""

@@ -18,6 +18,7 @@ from mtl.losses.angiography.captioning import counted_tokens
 from mtl.models.angiography import VideoTextModel
 from mtl.models.angiography.masked_video import masked_video
 from mtl.studies.angiography.data import caption_rows, clip_dataset
+from mtl.studies.angiography.objective import average_features
 from mtl.studies.angiography.parameters import AngiographyParameters
 
 BATCH = 32
@@ -34,11 +35,13 @@ def validation_scores(
     device: torch.device,
     autocast: Callable[[], AbstractContextManager],
 ) -> dict[str, float]:
-    """Scores from 0 (nothing learnt) to 1, and ``score``, the mean of those that ``tasks`` are for.
+    """Scores, 1 at best and about 0 where nothing was learnt, and ``score``, the mean of them.
+
+    Only what ``tasks`` are for is scored, as follows.
 
     ``mrr``: mean reciprocal rank of the report among all validation reports, both ways (contrastive,
     distillation); ``token_accuracy``: share of the report's tokens that are the likeliest after the true ones
-    before them (captioning); ``explained``: share of the variance of masked pixels (masked).
+    before them (captioning); ``explained``: share of the masked target's variance (masked).
     """
     dataset, found = clip_dataset(clips, parameters), Batches()
     generator = torch.Generator(device).manual_seed(MASK_SEED)
@@ -46,7 +49,10 @@ def validation_scores(
         samples = [dataset[index] for index in range(start, min(start + BATCH, len(dataset)))]
         batch = collate(samples, tokenizer, parameters.context, truncate=True)
         with autocast():
-            found.add(_outputs(model, batch, tokenizer, tasks, device, generator))
+            found.add(_outputs(model, batch, tokenizer, tasks, device))
+            if "masked" in tasks:
+                from_features = parameters.mask_target == "features"
+                found.add(_masked(model, batch["video"].to(device), from_features, generator))
     scores = _scores(found, [clip.report for clip in clips])
     return scores | {"score": float(np.mean(list(scores.values())))}
 
@@ -70,7 +76,6 @@ def _outputs(
     tokenizer: Tokenizer,
     tasks: Sequence[str],
     device: torch.device,
-    generator: torch.Generator,
 ) -> dict[str, Tensor]:
     video, found = batch["video"].to(device), {}
     memory, pooled = model.video(video)
@@ -82,12 +87,19 @@ def _outputs(
         likeliest, kept = model.caption(rows[:, :-1], memory).argmax(-1), counted_tokens(rows, given)
         found["right"] = ((likeliest == rows[:, 1:]) & kept).sum(1)
         found["counted"] = kept.sum(1)
-    if "masked" in tasks:
-        output = masked_video(model.video, model.masked, video, generator=generator)
-        error = output["masked_prediction"].float() - output["masked_target"].float()
-        found["error"] = error.square().flatten(1).mean(1)
-        found["variance"] = output["masked_target"].float().square().flatten(1).mean(1)
     return found
+
+
+def _masked(
+    model: VideoTextModel, video: Tensor, from_features: bool, generator: torch.Generator
+) -> dict[str, Tensor]:
+    features = average_features(model, video) if from_features else None
+    output = masked_video(model.video, model.masked, video, features, generator)
+    error = output["masked_prediction"].float() - output["masked_target"].float()
+    return {
+        "error": error.square().flatten(1).mean(1),
+        "variance": output["masked_target"].float().square().flatten(1).mean(1),
+    }
 
 
 def _scores(found: Batches, reports: Sequence[str]) -> dict[str, float]:

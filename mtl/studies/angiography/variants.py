@@ -39,11 +39,37 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "tube_masks": {"mask_shape": "tube"},
 }
 VARIANTS = OBJECTIVES | SETTINGS
+#: Parameter to the weight of the objective that it is a setting of: without it, it has no effect.
+BELONGS_TO = {
+    "contrastive": "weight_contrastive",
+    "duplicate_aware": "weight_contrastive",
+    "mask_ratio": "weight_masked",
+    "mask_shape": "weight_masked",
+}
 #: What variants are compared by, per test study, higher is better: metric to what it is.
 COMPARED = {
     "to_report": "R@1, report of a film",
     "to_video": "R@1, film of a report",
     "fields": "field F1 by study",
+}
+#: Further measures in words.
+SHOWN_MEASURES = {
+    "iou": "overlap with the true box (IoU)",
+    "hit": "overlap of a half and more",
+    "centre_error": "distance of the centres, in sides of the picture",
+    "missing": "no box named",
+    "frame_error": "frames beside the best one",
+    "frame_error_chance": "the same, by chance",
+    "mse": "mean squared error",
+    "mse_of_mean": "mean squared error of the mean patch",
+    "explained": "variance explained",
+    "token_accuracy": "nearest codeword right",
+    "commonest_share": "share of the commonest codeword",
+    "pointing": "largest attention lies in the box",
+    "pointing_chance": "the same, by chance",
+    "mass": "share of the attention in the box",
+    "area": "share of the picture in the box",
+    "mass_gain": "attention in the box over its area",
 }
 #: Variants in words, for tables and figures.
 SHOWN = {
@@ -66,14 +92,18 @@ def changes(variant: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters that a variant changes; ``values`` are the run's own, of which batch sizes are shares."""
     changed = dict(VARIANTS[variant])
     if "batch_size" in changed:
-        changed["batch_size"] = max(2, round(changed["batch_size"] * values["batch_size"]))
+        changed["batch_size"] = round(changed["batch_size"] * values["batch_size"])
     return changed
 
 
 def changes_nothing(variant: str, values: Mapping[str, Any]) -> bool:
-    """Whether a variant takes away something that the run does not have, such as a loss of weight 0."""
-    changed = changes(variant, values)
-    return variant != ALL and all(values[name] == value for name, value in changed.items())
+    """Whether a variant changes only what the run does not have, such as the masks of a loss of weight 0."""
+    effective = {
+        name: value
+        for name, value in changes(variant, values).items()
+        if name not in BELONGS_TO or values[BELONGS_TO[name]] > 0
+    }
+    return variant != ALL and all(values[name] == value for name, value in effective.items())
 
 
 def shown_variant(variant: str) -> str:

@@ -87,7 +87,8 @@ def test_masked_tubelets_count_and_others_do_not() -> None:
     mask = torch.tensor([[1, 0, 0, 1], [0, 1, 0, 0]]).bool()
     hidden = [(b, n) for b in range(2) for n in range(4) if mask[b, n]]
     expected = (
-        sum(float((prediction[b, n, p] - target[b, n, p]).detach() ** 2) for b, n in hidden for p in range(3)) / 9
+        sum(float((prediction[b, n, p] - target[b, n, p]).detach() ** 2) for b, n in hidden for p in range(3))
+        / 9
     )
     loss = masked_loss(prediction, target, mask)
     assert float(loss.detach()) == pytest.approx(expected, rel=1e-10)

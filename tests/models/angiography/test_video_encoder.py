@@ -11,7 +11,7 @@ from torch import nn
 from mtl.errors import DataError, ParameterError
 from mtl.models.angiography import ExternalVideoBackbone, VideoEncoder
 from mtl.models.angiography.positions import SpaceTimePositions
-from mtl.models.angiography.tubelets import tubelets_of, video_of
+from mtl.models.angiography.tubelets import tubelets_at, tubelets_of, video_of
 
 
 def small(**options: object) -> VideoEncoder:
@@ -37,6 +37,13 @@ def test_tubelets_lie_time_slowest_then_rows_then_columns() -> None:
 def test_a_video_comes_back_from_its_tubelets(grid, tubelet, channels) -> None:
     video = torch.rand(2, channels, *(g * p for g, p in zip(grid, tubelet, strict=True)))
     assert torch.equal(video_of(tubelets_of(video, tubelet), tubelet, grid), video)
+
+
+def test_some_tubelets_are_those_of_all() -> None:
+    video, places = torch.rand(2, 3, 4, 8, 12), torch.tensor([[0, 3, 11], [5, 5, 7]])
+    every = tubelets_of(video, (2, 4, 4))
+    expected = torch.stack([every[b, places[b]] for b in range(2)])
+    assert torch.equal(tubelets_at(video, (2, 4, 4), places), expected)
 
 
 @pytest.mark.parametrize("pool", ["attention", "mean"])
