@@ -17,6 +17,7 @@ from mtl.reporting.kernel_environment import KEEP_MEMORY, kernel_environment
 
 #: Study to the ids of its benchmarks; ``mtl.studies.<study>.benchmarks.rows`` runs them.
 IDS = {
+    "angiography": ("A1", "A2", "A3"),
     "brain_mri": ("B1", "B2", "B3", "R1"),
     "em": ("E1", "E2", "E3", "E4", "E5", "E6", "E7"),
     "histology": ("H1", "H2"),

@@ -91,6 +91,12 @@ _SHOWS_ONLY = (
     "map_benchmarks.py",
     "loss_benchmarks.py",
     "loss_peers.py",
+    "generation_benchmarks.py",
+    "generation_peers.py",
+    "contrastive_benchmarks.py",
+    "contrastive_peers.py",
+    "masked_benchmarks.py",
+    "masked_peers.py",
     "evaluation/histology/simulated_annotator.py",
     "evaluation/histology/summary.py",
 )

@@ -15,7 +15,7 @@ needs the sum of each column before any of its gradients, so it makes each block
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -64,7 +64,7 @@ class SigmoidBlocks(torch.autograd.Function):
             loss += F.softplus(wrong).sum()
             if wanted:
                 g = negated(wrong.sigmoid_(), positives, diagonal)
-                torch.mm(g, text, out=of_video[rows])
+                of_video[rows] = g @ text
                 of_text.addmm_(g.T, video[rows])
                 of_bias += g.sum()
         keep(ctx, wanted, video, of_video, of_text, t / len(video), of_bias / len(video))
@@ -73,7 +73,7 @@ class SigmoidBlocks(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return (*(part * gradient for part in ctx.saved_tensors), None)
+        return (*scaled(ctx.saved_tensors, gradient), None)
 
 
 class SoftmaxBlocks(torch.autograd.Function):
@@ -104,7 +104,7 @@ class SoftmaxBlocks(torch.autograd.Function):
             g = (z - of_row[rows, None]).exp_()
             g += z.sub_(of_column).exp_()
             g = less_targets(g, pairs, rows)
-            torch.mm(g, text, out=of_video[rows])
+            of_video[rows] = g @ text
             of_text.addmm_(g.T, video[rows])
         keep(ctx, wanted, video, of_video, of_text, t / (2 * len(video)))
         own = of_column[pairs.first : pairs.first + len(video)]
@@ -113,7 +113,7 @@ class SoftmaxBlocks(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return (*(part * gradient for part in ctx.saved_tensors), None)
+        return (*scaled(ctx.saved_tensors, gradient), None)
 
 
 def blocks(video: Tensor, text: Tensor) -> Iterator[slice]:
@@ -132,12 +132,25 @@ def keep(
         ctx.save_for_backward(of_video, of_text, torch.dot(of_video.flatten(), video.flatten()), *rest)
 
 
+def scaled(parts: Sequence[Tensor], gradient: Tensor) -> list[Tensor]:
+    """``parts`` times the gradient of the loss; in place where the graph is not kept for another time."""
+    if keeps_graph():
+        return [part * gradient for part in parts]
+    return [part.mul_(gradient) for part in parts]
+
+
+def keeps_graph() -> bool:
+    """Whether the backward pass that runs may run again. True where this torch cannot tell."""
+    ask = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
+    return True if ask is None else ask()
+
+
 def negated(z: Tensor, positives: Tensor | None, diagonal: int) -> Tensor:
-    """``z`` with another sign where a pair belongs together; in place along a diagonal."""
+    """``z`` with another sign where a pair belongs together, in place."""
     if positives is None:
         z.diagonal(diagonal).neg_()
         return z
-    return torch.where(positives, -z, z)
+    return z.mul_(torch.where(positives, -1.0, 1.0))
 
 
 def on_target(z: Tensor, pairs: Pairs, rows: slice) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from tokenizers import Tokenizer
 
 from mtl.datasets.angiography.tokenizer import EOS, PAD
+from mtl.errors import CheckpointError
 from mtl.files import sha256_of
 from mtl.model_folder import load_model
 from mtl.models.angiography import VideoTextModel
@@ -42,7 +43,10 @@ def given_teacher(parameters: AngiographyParameters) -> VideoTextModel | None:
 
 
 def teacher_hash(parameters: AngiographyParameters) -> str:
-    """Of the given teacher's weights; empty without one."""
-    if not parameters.teacher:
+    """Of the given teacher's weights, empty without one. Raises ``CheckpointError`` where there are none."""
+    if not (parameters.teacher and parameters.weight_distillation > 0):
         return ""
-    return sha256_of((project_path(parameters.teacher) / "model.safetensors").read_bytes())
+    weights = project_path(parameters.teacher) / "model.safetensors"
+    if not weights.is_file():
+        raise CheckpointError(f"parameter 'teacher': {weights} is missing; a trained network is expected")
+    return sha256_of(weights.read_bytes())

@@ -200,7 +200,7 @@ class AngiographyStudy:
         )
 
     def loader(self, training: Training) -> EpochLoader:
-        """Clips: of one seed the same ones for every variant."""
+        """Clips: of one seed the same ones for every variant, but where reports are copied."""
         p = self.variant_parameters(training.variant)
         return self._loader(training, p, self._seed("clips", training))
 
@@ -257,8 +257,8 @@ class AngiographyStudy:
         p, parts = self.variant_parameters(training.variant), self.parts
         return (
             training_code_fingerprint("angiography"), parts.data_hash, parts.hash,
-            sha256_of(self.tokenizer.to_str()), teacher_hash(p), json.dumps(p.model_dump(exclude=WITHOUT_EFFECT)),
-            f"{self.parameters.seed} {training.seed}",
+            sha256_of(self.tokenizer.to_str()), teacher_hash(p),
+            json.dumps(p.model_dump(exclude=WITHOUT_EFFECT)), f"{self.parameters.seed} {training.seed}",
         )  # fmt: skip
 
     def _probe(self, training: Training) -> GradientProbe:

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
 
 from mtl.losses.em import EMLoss, discriminative_loss
 from mtl.models.em import EMModel
+from mtl.peak_memory import peak_bytes
 from mtl.studies.em.discriminative_peers import (
     DELTA_D,
     DELTA_V,
@@ -112,20 +112,6 @@ def memory_row(shape: Sequence[int] = (32, 128, 128), channels: int = 16, count:
         "correct": ours <= 1.5,
         "difference": f"in embeddings: ours {ours:.2f} (goal 1.5), {text}",
     }
-
-
-def peak_bytes(step: Callable[[], Any]) -> int:
-    """Most bytes of tensors that live at once during a call, beside those that lived before (CPU)."""
-    step()
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
-        kept = step()
-    del kept
-    events = [e for e in recorded.profiler.kineto_results.events() if e.name() == "[memory]"]
-    held = peak = 0
-    for event in sorted(events, key=lambda e: e.start_ns()):
-        held += event.nbytes()
-        peak = max(peak, held)
-    return peak
 
 
 def scaling_rows(

@@ -1,0 +1,11 @@
+"""Widgets that people point at, for notebooks in JupyterLab, VS Code and Voila.
+
+- ``points``: points set on an image, checked, with undo, redo and a history
+- ``pictures``: slices and overlays as small PNG files
+- ``words``: what is said about them
+- ``speaking``: a widget that says what happened, and that no error in a caller's function can stop
+- ``canvas``: the widget itself; ``canvas.js`` and ``canvas.css`` are its front end
+- ``stills``: a labelled still picture of a widget, for reports
+
+Importing this package loads nothing; ``canvas`` loads anywidget, ``stills`` matplotlib.
+"""
