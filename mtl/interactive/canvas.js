@@ -69,7 +69,7 @@ class View {
     return [within(y, this.rows), within(x, this.columns)];
   }
   pixel(px, py) { // null outside of the image
-    const [y, x] = this.place(px, py).map(Math.round);
+    const [y, x] = this.place(px, py).map((value) => Math.round(value) + 0); // no -0
     return y >= 0 && x >= 0 && y < this.rows && x < this.columns ? [y, x] : null;
   }
 }
@@ -151,7 +151,7 @@ class Canvas {
       for (const name of names) model.on(`change:${name}`, act);
       (this.heard ??= []).push(...names.map((name) => [`change:${name}`, act]));
     };
-    on([...LAYERS, "_shape"], () => this.refreshSoon());
+    on([...LAYERS, "_shape", "_shown_slice"], () => this.refreshSoon());
     on(["points", "_can_undo", "_can_redo", "_buttons", "_busy", "mode", "label", "_can_outline", "height",
       "mask_opacity", "instance_opacity", "slice_index"], () => this.update());
     on(["message", "_failed"], () => this.say(this.get("message"), this.get("_failed")));

@@ -17,6 +17,7 @@ MASK_COLOUR = "#56B4E9"
 INSTANCE_COLOURS = ("#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#0072B2")
 POSITIVE_COLOUR, NEGATIVE_COLOUR = "#0072B2", "#D55E00"
 INSIDE = 120  # alpha of an object's inside; its border has 255, so it shows at every opacity
+SMALL = 4096  # labels below need no sorting
 MOST_COLOURS = 127  # two entries each in a PNG's palette of 256
 
 
@@ -109,9 +110,7 @@ def overlay_png(labels: np.ndarray, colours: Mapping[int, str] | None = None) ->
     ``colours``: "#rrggbb" of some labels; the others take turns in ``INSTANCE_COLOURS``.
     """
     palette, indices = coloured(labels, colours or {})
-    picture = Image.fromarray(
-        np.where(indices > 0, 2 * indices - 1 + border(labels), 0).astype(np.uint8), "P"
-    )
+    picture = Image.fromarray(np.where(indices > 0, 2 * indices - 1 + border(labels), 0), "P")
     shades = [ImageColor.getrgb(colour) for colour in palette for _ in range(2)]
     picture.putpalette([0, 0, 0, *(value for shade in shades for value in shade)])
     return png_bytes(picture, transparency=bytes([0, *([INSIDE, 255] * len(palette))]))
@@ -122,13 +121,21 @@ def coloured(labels: np.ndarray, colours: Mapping[int, str]) -> tuple[list[str],
     palette = list(dict.fromkeys([*INSTANCE_COLOURS, *colours.values()]))
     if len(palette) > MOST_COLOURS:
         raise ParameterError(f"{len(palette)} colours of instances; at most {MOST_COLOURS} can be shown")
-    found, inverse = np.unique(labels, return_inverse=True)
+    found, inverse = occurring(labels)
     turns = len(INSTANCE_COLOURS)
     places = [
         0 if not label else palette.index(colours[label]) + 1 if label in colours else (label - 1) % turns + 1
         for label in found.tolist()
     ]
-    return palette, np.asarray(places, dtype=np.int64)[inverse].reshape(labels.shape)
+    return palette, np.asarray(places, dtype=np.uint8)[inverse].reshape(labels.shape)
+
+
+def occurring(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers that cover all labels, and where every pixel's is among them; small ones need no sorting."""
+    small = labels.view(np.uint8) if labels.dtype == bool else labels
+    if labels.size and small.min() >= 0 and small.max() < SMALL:
+        return np.arange(int(small.max()) + 1), small
+    return np.unique(labels, return_inverse=True)
 
 
 def border(labels: np.ndarray) -> np.ndarray:

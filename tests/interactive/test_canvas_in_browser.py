@@ -17,6 +17,7 @@ from mtl.interactive.points import Point
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SLICES, ROWS, COLUMNS = 5, 30, 40
+BLUE = (0, 0x72, 0xB2)
 PLACES = [(0.31, 0.22), (0.5, 0.5), (0.64, 0.83)]
 
 
@@ -135,7 +136,7 @@ def test_points_and_overlays_change_the_pixels(live):
     before = live.colour(*left), live.colour(*right)
     live.click(*live.at(0.6, 0.7))
     assert live.colour(*left) != before[0] and live.colour(*right) == before[1]
-    assert live.colour(*live.at(0.6, 0.7))[:3] == (255, 255, 255)  # the white sign of the point
+    assert live.colour(*live.at(0.6, 0.7))[:3] in ((255, 255, 255), BLUE)  # the point's sign or disc
     live.page.locator("label", has_text="Mask opacity").locator("input").fill("0")
     live.settle()
     assert live.widget.mask_opacity == 0 and live.colour(*left) == before[0]
@@ -171,6 +172,17 @@ def test_wheel_slider_and_keys_change_the_slice(live):
     assert named(live.colour(*live.at(0.5, 0.5)))[0] == live.widget.slice_index == 2
     live.click(*live.at(0.5, 0.5))
     assert live.widget.points[0].z == 2
+
+
+def test_slices_that_look_alike_still_show_their_own_points(browser):
+    live = LivePage(browser, CanvasWidget(np.zeros((2, 30, 40), np.uint8)))
+    live.widget.points = [(0, 15, 20, 1)]
+    live.settle()
+    assert blue_in_sight(live)
+    live.widget.slice_index = 1
+    live.settle()
+    assert not blue_in_sight(live)
+    live.page.close()
 
 
 def test_a_fast_wheel_asks_for_one_slice_at_a_time(live):
@@ -225,12 +237,12 @@ def test_the_keyboard_cursor_stays_in_sight(live):
     for _ in range(3):
         live.press("Shift+ArrowRight")
     live.press("Enter")
-    [point] = live.widget.points
-    assert named_in_sight(live, point)
+    assert len(live.widget.points) == 1
+    assert blue_in_sight(live)
 
 
-def named_in_sight(live: LivePage, point: Point) -> bool:
-    """Whether a white sign is drawn somewhere in the canvas."""
+def blue_in_sight(live: LivePage) -> bool:
+    """Whether the disc of a positive point is drawn somewhere in the canvas."""
     script = """() => { const c = document.querySelector("canvas"), d = c.getContext("2d")
         .getImageData(0, 0, c.width, c.height).data;
         for (let i = 0; i < d.length; i += 4)
@@ -293,6 +305,8 @@ def test_buttons_press_python_and_errors_are_said(live):
 
 
 def test_clicks_beside_the_image_and_slips_set_no_point(live):
+    live.widget.height = 200  # leaves room left and right
+    live.settle()
     live.click(*live.at(0.01, 0.5))
     assert live.status == "Outside of the image: no point set."
     x, y = live.at(0.5, 0.5)
@@ -309,7 +323,7 @@ def test_a_listed_point_is_brought_into_sight(live):
     live.settle()
     live.page.get_by_role("button", name="Point 1, positive, z 3, y 2, x 4: show it").click()
     live.settle()
-    assert live.widget.slice_index == 3 and named_in_sight(live, live.widget.points[0])
+    assert live.widget.slice_index == 3 and blue_in_sight(live)
 
 
 def test_everything_has_a_name_and_can_be_reached(live):
@@ -336,7 +350,8 @@ def test_nothing_is_cut_off(browser, widget, width):
     live = LivePage(browser, widget, width=width)
     live.page.locator("summary").click()
     too_wide = live.page.evaluate("""() => [...document.querySelectorAll(".mtl-canvas *")]
-        .filter((n) => n.clientWidth && n.scrollWidth > n.clientWidth + 1).map((n) => n.className || n.tagName)""")
+        .filter((n) => n.clientWidth && n.scrollWidth > n.clientWidth + 1)
+        .map((n) => n.className || n.tagName)""")
     assert too_wide == []
     assert live.page.evaluate("document.documentElement.scrollWidth") <= width + 24
     live.page.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,18 @@ from pathlib import Path
 import pytest
 
 from mtl.reporting.check import check_run
-from mtl.reporting.kernel_environment import kernel_environment
+from mtl.reporting.kernel_environment import THREADS, kernel_environment
 from mtl.reporting.study_jobs import study_notebooks
 from mtl.studies import STUDIES
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def own_threads() -> dict[str, str]:
+    """This process's environment, with its share of the cores where tests run side by side."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    share = str(max(1, len(os.sched_getaffinity(0)) // workers))
+    return {**os.environ, **(dict.fromkeys(THREADS, share) if workers > 1 else {})}
 
 
 def mtl_run(study: str, outputs: Path, *options: str) -> subprocess.CompletedProcess:
@@ -29,13 +37,26 @@ def mtl_run(study: str, outputs: Path, *options: str) -> subprocess.CompletedPro
         "-p",
         f"output_root={outputs}",
     ]
-    return subprocess.run([*command, *options], capture_output=True, text=True, timeout=800, cwd=ROOT)
+    return subprocess.run(
+        [*command, *options], capture_output=True, text=True, timeout=800, cwd=ROOT, env=own_threads()
+    )
+
+
+class SmokeRuns(dict[str, tuple[Path, subprocess.CompletedProcess]]):
+    """Study to its run's folder and process; a study is run when it is first asked for."""
+
+    def __init__(self, outputs: Path) -> None:
+        super().__init__()
+        self.outputs = outputs
+
+    def __missing__(self, study: str) -> tuple[Path, subprocess.CompletedProcess]:
+        self[study] = self.outputs / study / "smoke", mtl_run(study, self.outputs)
+        return self[study]
 
 
 @pytest.fixture(scope="session")
-def smoke_runs(tmp_path_factory) -> dict[str, tuple[Path, subprocess.CompletedProcess]]:
-    outputs = tmp_path_factory.mktemp("outputs")
-    return {study: (outputs / study / "smoke", mtl_run(study, outputs)) for study in STUDIES}
+def smoke_runs(tmp_path_factory) -> SmokeRuns:
+    return SmokeRuns(tmp_path_factory.mktemp("outputs"))
 
 
 @pytest.mark.notebooks
@@ -69,9 +90,15 @@ def test_a_run_leaves_everything_that_its_numbers_come_from(smoke_runs, study):
 
 
 @pytest.mark.notebooks
-def test_kernels_get_all_cores_and_the_allocator_setting_and_the_record_says_so(smoke_runs):
+@pytest.mark.parametrize("study", ["brain_mri"])
+def test_kernels_get_all_cores_and_the_allocator_setting_and_the_record_says_so(
+    smoke_runs, study, monkeypatch
+):
     """Dask sets one thread and a small trim threshold for its own processes, not for kernels."""
-    record = json.loads((smoke_runs["brain_mri"][0] / "provenance.json").read_text())["environment"]
+    record = json.loads((smoke_runs[study][0] / "provenance.json").read_text())["environment"]
+    for name in THREADS:
+        if name in own_threads():
+            monkeypatch.setenv(name, own_threads()[name])
     expected = kernel_environment(workers=1)
     assert record["OMP_NUM_THREADS"] == expected["OMP_NUM_THREADS"]
     assert record.get("MALLOC_TRIM_THRESHOLD_") == expected.get("MALLOC_TRIM_THRESHOLD_")
@@ -90,7 +117,7 @@ def test_a_second_call_runs_nothing(smoke_runs, study):
 def papermill(study: str, notebook: str, out: Path, *options: str) -> subprocess.CompletedProcess:
     source = next((ROOT / "notebooks" / study).glob(f"{notebook}*.ipynb"))
     command = [sys.executable, "-m", "papermill", str(source), str(out), "--no-progress-bar", *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT, env=own_threads())
 
 
 @pytest.mark.notebooks

@@ -85,7 +85,7 @@ class ClipDataset(Dataset):
             video, boxes = self.augmentation(video, boxes, rng)
             wording, chosen = int(rng.integers(N_WORDINGS)), int(rng.integers(max(len(boxes), 1)))
         return {
-            "video": torch.from_numpy(np.ascontiguousarray(np.broadcast_to(video, (3, *video.shape[1:])))),
+            "video": torch.from_numpy(np.array(np.broadcast_to(video, (3, *video.shape[1:])))),
             "text": clip.report,
             "study": clip.study,
             "patient": clip.patient,

@@ -55,17 +55,14 @@ class SigmoidBlocks(torch.autograd.Function):
         loss, of_bias = video.new_zeros(()), video.new_zeros(())
         of_video, of_text = torch.empty_like(video), torch.zeros_like(text)
         for rows in blocks(video, text):
-            wrong = (
-                video[rows] * t
-            ) @ text.T  # becomes -y z: high where the pair is taken for what it is not
-            wrong += bias
+            wrong = torch.addmm(bias, video[rows] * t, text.T)
             positives, diagonal = pairs.positives(rows), pairs.first + rows.start
-            wrong = negated(wrong, positives, diagonal)
+            wrong = negated(wrong, positives, diagonal)  # -y z: high where a pair is taken for what it is not
             loss += F.softplus(wrong).sum()
             if wanted:
                 g = negated(wrong.sigmoid_(), positives, diagonal)
-                of_video[rows] = g @ text
-                of_text.addmm_(g.T, video[rows])
+                torch.mm(g, text, out=of_video[rows])
+                torch.addmm(of_text, g.T, video[rows], out=of_text)
                 of_bias += g.sum()
         keep(ctx, wanted, video, of_video, of_text, t / len(video), of_bias / len(video))
         return loss / len(video)
@@ -104,8 +101,8 @@ class SoftmaxBlocks(torch.autograd.Function):
             g = (z - of_row[rows, None]).exp_()
             g += z.sub_(of_column).exp_()
             g = less_targets(g, pairs, rows)
-            of_video[rows] = g @ text
-            of_text.addmm_(g.T, video[rows])
+            torch.mm(g, text, out=of_video[rows])
+            torch.addmm(of_text, g.T, video[rows], out=of_text)
         keep(ctx, wanted, video, of_video, of_text, t / (2 * len(video)))
         own = of_column[pairs.first : pairs.first + len(video)]
         return (of_row.sum() + own.sum() - 2 * agreed) / (2 * len(video))

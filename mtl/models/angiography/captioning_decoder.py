@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from mtl.errors import DataError, ParameterError
 from mtl.models.angiography.generation import Sampling, generate
 from mtl.models.angiography.key_value_cache import KeyValueCache
+from mtl.models.angiography.single_token import SingleTokenStep
 from mtl.models.angiography.token_checks import check_tokens
 from mtl.models.angiography.transformer import Memory, TransformerBlock
 
@@ -101,21 +102,27 @@ class CaptioningDecoder(nn.Module):
         return [block.cross_attention.read(memory) for block in self.blocks]
 
     def make_cache(self, memory: Tensor, rows: int, places: int) -> KeyValueCache:
-        """A cache for ``rows`` sequences of up to ``places`` tokens."""
-        return KeyValueCache(self.read(memory), rows, places)
+        """A cache for ``rows`` sequences of up to ``places`` tokens, with the weights as they are now."""
+        cache = KeyValueCache(self.read(memory), rows, places)
+        if not self.training:
+            cache.quick = SingleTokenStep(self, rows)
+        return cache
 
     def step(self, tokens: Tensor, cache: KeyValueCache) -> Tensor:
         """Take in new tokens ``(rows, L)`` and give the logits ``(rows, vocabulary)`` of the next one."""
-        start = cache.length
-        x = self._embedded(tokens, start)
+        x = self._embedded(tokens, cache.length)
+        if cache.quick is not None and tokens.shape[1] == 1:
+            found = cache.quick(x[:, 0], cache)
+            cache.advance(1)
+            return found
         for index, block in enumerate(self.blocks):
             x = block(x, cache.memory[index], causal=True, past=cache.layer(index))
         cache.advance(tokens.shape[1])
-        return self._logits_of_one(self.norm(x[:, -1]))
+        return self._logits(self.norm(x[:, -1]))
 
     def next_logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
         """As :meth:`step` from the beginning, everything computed anew: ``(rows, vocabulary)``."""
-        return self._logits_of_one(self._hidden(tokens, self.read(memory))[0][:, -1])
+        return self._logits(self._hidden(tokens, self.read(memory))[0][:, -1])
 
     def generate(
         self,
@@ -176,13 +183,6 @@ class CaptioningDecoder(nn.Module):
 
     def _logits(self, hidden: Tensor) -> Tensor:
         return F.linear(hidden, self.words.weight)
-
-    def _logits_of_one(self, hidden: Tensor) -> Tensor:
-        """``(rows, width)`` to ``(rows, vocabulary)``."""
-        if hidden.device.type == "cpu" and len(hidden) > 2:
-            # The table first: for a few rows CPU libraries are up to 1.6 times as fast that way round.
-            return (self.words.weight @ hidden.T).T.contiguous()
-        return self._logits(hidden)
 
     def _check(self, tokens: Tensor, memory: Tensor) -> None:
         check_tokens(tokens, self.vocabulary, self.context)

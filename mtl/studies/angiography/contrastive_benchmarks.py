@@ -1,4 +1,4 @@
-"""Benchmark A2: both contrastive losses of 4,096 pairs, against the whole matrix of pairs: time and memory."""
+"""Benchmark A2: contrastive losses of 4,096 pairs, against the whole matrix of pairs: time and memory."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def same_tokens(found: Tensor, expected: Tensor) -> str:
 
 @torch.inference_mode()
 def same_scores(decoder: CaptioningDecoder, half: CaptioningDecoder, memory: Tensor, tokens: Tensor) -> str:
-    """Gate of bfloat16: the logits after the words that float32 wrote, not the words that follow from them."""
+    """Gate of bfloat16: logits after the words that float32 wrote, not words that follow from them."""
     expected = decoder(tokens[:, :-1], memory)
     found = half(tokens[:, :-1], memory.bfloat16()).float()
     gap = float((found - expected).norm() / expected.norm())

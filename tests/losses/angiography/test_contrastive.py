@@ -215,3 +215,17 @@ def test_two_ranks_equal_one_process_with_the_joint_batch(tmp_path) -> None:
         for name, value in expected.items():
             assert name == "softmax bias" or value.abs().max() > 0
             torch.testing.assert_close(ranks[case][name], value, rtol=1e-10, atol=1e-12, msg=f"{case} {name}")
+
+
+@pytest.mark.parametrize("reports", [None, 3])
+def test_a_graph_that_is_kept_gives_the_same_gradients_again(reports: int | None) -> None:
+    v, u, t, b, ids = pairs(7, 6, reports)
+    given = [x.requires_grad_() for x in (v, u, t, b)]
+    for loss, leaves in ((sigmoid_contrastive, given), (softmax_contrastive, given[:3])):
+        value = 3 * loss(*leaves, ids)
+        once = torch.autograd.grad(value, leaves, retain_graph=True)
+        copies = [gradient.clone() for gradient in once]
+        for gradient in once:
+            gradient.zero_()  # what was given away belongs to whoever has it
+        for found, expected in zip(torch.autograd.grad(value, leaves), copies, strict=True):
+            torch.testing.assert_close(found, expected, rtol=0, atol=0)

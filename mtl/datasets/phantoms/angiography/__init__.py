@@ -75,7 +75,7 @@ def angiography_phantom(
     plans = plan_studies(
         n_studies, share_normal, n_findings, percents, duplicate_rate, same_patient, distinct, rng
     )
-    numbers = rng.integers(n_views[0], n_views[1] + 1, n_studies)
+    numbers = np.random.default_rng([seed, 4]).integers(n_views[0], n_views[1] + 1, n_studies)
     return [
         make_clip(plan, number, n_frames, size, noise, difficulty, motion, seed)
         for plan, views in zip(plans, numbers, strict=True)

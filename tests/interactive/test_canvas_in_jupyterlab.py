@@ -1,0 +1,133 @@
+"""The canvas in JupyterLab itself: a click reaches the kernel, and its mask comes back to the pixels."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+CELL = """
+import json, pathlib
+import numpy as np
+from mtl.interactive.canvas import CanvasWidget
+
+def on_points(points):
+    pathlib.Path("points.json").write_text(json.dumps(points))
+    mask = np.zeros((3, 30, 40), bool)
+    mask[:, :, :20] = bool(points)
+    return mask
+
+w = CanvasWidget(np.full((3, 30, 40), 128, np.uint8), "grey volume", on_points=on_points, height=300)
+w
+"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, project_root: Path) -> Iterator[tuple[str, Path]]:
+    """Address of a JupyterLab in an empty folder with one notebook, and that folder."""
+    folder = tmp_path_factory.mktemp("lab")
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)], metadata=kernel), folder / "w.ipynb"
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    places = {
+        name: str(folder / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
+    }
+    path = {"PYTHONPATH": str(project_root), "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces")}
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", f"--port={port}", "--allow-root"]
+    options = ["--IdentityProvider.token=", f"--ServerApp.root_dir={folder}", "--ServerApp.port_retries=0"]
+    with (folder / "lab.log").open("w") as log:
+        server = subprocess.Popen(
+            [*command, *options], env={**os.environ, **places, **path}, stdout=log, stderr=log, cwd=folder
+        )
+    try:
+        wait_for(lambda: answers(port) or server.poll() is not None, 90)
+        assert server.poll() is None, (folder / "lab.log").read_text()[-2000:]
+        yield f"http://127.0.0.1:{port}/lab/tree/w.ipynb", folder
+    finally:
+        server.send_signal(signal.SIGTERM)
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_for(condition: Any, seconds: float, page: Any = None) -> None:
+    """Until ``condition()`` holds; a page keeps running meanwhile."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        page.wait_for_timeout(100) if page else time.sleep(0.1)
+
+
+def colour(page: Any, fx: float, fy: float) -> list[int]:
+    """RGBA of the canvas, in fractions of its size."""
+    return page.locator(".mtl-canvas canvas").evaluate(
+        "(c, [x, y]) => [...c.getContext('2d').getImageData(x * c.width, y * c.height, 1, 1).data]", [fx, fy]
+    )
+
+
+def points(folder: Path) -> list[list[int]]:
+    file = folder / "points.json"
+    return json.loads(file.read_text() or "[]") if file.exists() else []
+
+
+def test_clicks_and_keys_in_jupyterlab(browser, lab, tmp_path) -> None:
+    address, folder = lab
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    shots = Path(os.environ.get("MTL_SCREENSHOTS", tmp_path))
+    page.locator(".jp-Notebook .jp-CodeCell").first.click(timeout=90_000)
+    page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=90_000)
+    page.keyboard.press("Shift+Enter")
+    canvas = page.locator(".mtl-canvas canvas")
+    canvas.wait_for(timeout=120_000)
+    wait_for(lambda: colour(page, 0.5, 0.5) == [128, 128, 128, 255], 30, page)
+    box = canvas.bounding_box()
+
+    canvas.click(position={"x": 0.6 * box["width"], "y": 0.5 * box["height"]})
+    wait_for(lambda: len(points(folder)) == 1, 30, page)
+    wait_for(lambda: colour(page, 0.4, 0.3) != [128, 128, 128, 255], 30, page)
+    assert points(folder)[0][0] == 0 and points(folder)[0][3] == 1
+    assert "Positive point 1" in page.locator(".mtl-canvas [aria-live]").inner_text()
+
+    canvas.click(button="right", position={"x": 0.45 * box["width"], "y": 0.5 * box["height"]})
+    wait_for(lambda: len(points(folder)) == 2, 30, page)
+    assert points(folder)[1][3] == 0 and page.locator(".lm-Menu").count() == 0  # no menu of JupyterLab
+
+    cells = page.locator(".jp-Cell").count()
+    canvas.focus()
+    for key in ("k", "Enter", "Control+z", "Shift+Enter"):  # all of them mean something else to JupyterLab
+        page.keyboard.press(key)
+    wait_for(lambda: [point[3] for point in points(folder)] == [1, 0, 0], 30, page)
+    assert page.locator(".jp-Cell").count() == cells and canvas.is_visible()
+
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.wheel(0, 100)
+    label = re.compile("slice 1 of 0 to 2")
+    wait_for(lambda: label.search(canvas.get_attribute("aria-label") or ""), 30, page)
+    page.screenshot(path=shots / "canvas_jupyterlab.png")
+    assert [url for url in asked if "127.0.0.1" not in url and not url.startswith(("data:", "blob:"))] == []
+    page.close()
