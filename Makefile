@@ -33,7 +33,7 @@ demo: $(STAMP) ## run the quick notebooks on embedded phantoms -> outputs/index.
 
 test: $(STAMP) ## lint, contracts, unit tests, notebooks at smoke size (under 10 minutes)
 	@$(BIN)/ruff check .
-	@$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadgroup --no-loadscope-reorder \
+	@$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadscope --no-loadscope-reorder \
 		-m "not slow and not real_data and not browser"
 
 test-slow: $(STAMP) ## kills, real data, browsers, several processes

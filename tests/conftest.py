@@ -59,12 +59,3 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "real_data: needs MTL_DATA (make test-slow)")
     config.addinivalue_line("markers", "browser: needs chromium (make test-slow)")
     config.addinivalue_line("markers", "notebooks: runs notebooks at smoke size")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one file run in one process; those that run a study's notebooks, in one for each study."""
-    for item in items:
-        params = item.callspec.params if hasattr(item, "callspec") else {}
-        study = params.get("study", "") if item.get_closest_marker("notebooks") else ""
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.name} {item.path.parent.name} {study}"))

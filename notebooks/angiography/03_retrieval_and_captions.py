@@ -190,7 +190,15 @@ verdict = (
     if arms
     else None
 )
-print(verdict.sentence if verdict else "No captioning objective in this run.")
+row = {
+    "gain of field F1 over exchanged films": verdict.difference.estimate if verdict else None,
+    "reading": "not shown to use the film" if verdict and verdict.ignores_video else "uses the film",
+}
+show_table(
+    pd.DataFrame([row] if verdict else []).astype(object), source="metrics.json#/retrieval_and_captions",
+    caption="The written reports against those of exchanged films", index=False,
+    if_empty="No captioning objective in this run.",
+)  # fmt: skip
 
 # %% [markdown]
 # Percent of every finding, as written and as it is.

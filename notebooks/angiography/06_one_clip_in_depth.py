@@ -69,25 +69,17 @@ show_figure(
 
 # %% [markdown]
 # ## Where and when it looks
-# Attention of the whole report, over the clip's time steps. Dashed: the planted box; solid on the step that holds the frame
+# Attention of the whole report over the clip's time steps, then of the first segment and the first percentage that are
+# written, if there are any. Dashed: the planted box; solid on the step that holds the frame
 # where it is best seen.
 
 # %%
-show_figure(
-    attention_over_clip(seen.video, seen.attention.average, boxes, "whole report"),
-    alt="Frames of the clip under the average attention of the written report, and attention over time.",
-    source="checkpoints/fold_0/",
-)
-
-# %% [markdown]
-# The words that say where and how much: the first segment and the first percentage that are written.
-
-# %%
-for number in seen.told_words[:2]:
-    word = seen.attention.words[number]
+looks = [("the whole report", seen.attention.average)]
+looks += [(f"the word {seen.attention.words[n]!r}", seen.attention.maps[n]) for n in seen.told_words]
+for name, cells in looks:
     show_figure(
-        attention_over_clip(seen.video, seen.attention.maps[number], boxes, f"the word {word!r}"),
-        alt=f"Frames of the clip under the attention of the word {word}.",
+        attention_over_clip(seen.video, cells, boxes, name),
+        alt=f"Frames of the clip under the attention of {name}, and that attention over time.",
         source="checkpoints/fold_0/",
     )
 

@@ -34,6 +34,7 @@ def mtl_run(study: str, outputs: Path, *options: str) -> subprocess.CompletedPro
         study,
         "--params",
         "smoke",
+        "--no-preflight",
         "-p",
         f"output_root={outputs}",
     ]
@@ -59,59 +60,63 @@ def smoke_runs(tmp_path_factory) -> SmokeRuns:
     return SmokeRuns(tmp_path_factory.mktemp("outputs"))
 
 
-@pytest.mark.notebooks
-@pytest.mark.parametrize("study", STUDIES)
-def test_all_notebooks_of_a_study_run(smoke_runs, study):
-    run, done = smoke_runs[study]
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
-    names = {path.stem for path in study_notebooks(study)}
-    assert {path.stem for path in (run / "reports").glob("*.html")} == names
-    record = json.loads((run / "run.json").read_text())
-    assert {entry["status"] for entry in record["notebooks"].values()} == {"ok"}
+class SmokeRun:
+    """What holds of a study's notebooks; a class for each study, so that processes can share them out."""
+
+    study: str
+
+    def test_all_notebooks_run(self, smoke_runs):
+        run, done = smoke_runs[self.study]
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stderr == ""
+        names = {path.stem for path in study_notebooks(self.study)}
+        assert {path.stem for path in (run / "reports").glob("*.html")} == names
+        record = json.loads((run / "run.json").read_text())
+        assert {entry["status"] for entry in record["notebooks"].values()} == {"ok"}
+
+    def test_reports_are_flawless(self, smoke_runs):
+        assert check_run(smoke_runs[self.study][0]) == {}
+
+    def test_a_run_leaves_everything_that_its_numbers_come_from(self, smoke_runs):
+        run = smoke_runs[self.study][0]
+        provenance = json.loads((run / "provenance.json").read_text())
+        needed = {
+            "parameters",
+            "seed",
+            "packages",
+            "git_commit",
+            "data_fingerprint",
+            "hardware",
+            "environment",
+        }
+        assert needed <= provenance.keys()
+        assert json.loads((run / "metrics.json").read_text())
+        assert list(run.rglob("predictions/*.parquet")) and list(run.rglob("tensorboard/**/events*"))
+        assert (run.parent.parent / "index.html").exists()
+
+    def test_kernels_get_the_cores_and_the_allocator_setting_and_the_record_says_so(
+        self, smoke_runs, monkeypatch
+    ):
+        """Dask sets one thread and a small trim threshold for its own processes, not for kernels."""
+        record = json.loads((smoke_runs[self.study][0] / "provenance.json").read_text())["environment"]
+        for name in THREADS:
+            if name in own_threads():
+                monkeypatch.setenv(name, own_threads()[name])
+        expected = kernel_environment(workers=1)
+        assert record["OMP_NUM_THREADS"] == expected["OMP_NUM_THREADS"]
+        assert record.get("MALLOC_TRIM_THRESHOLD_") == expected.get("MALLOC_TRIM_THRESHOLD_")
+
+    def test_a_second_call_runs_nothing(self, smoke_runs):
+        run = smoke_runs[self.study][0]
+        executed = {path: path.stat().st_mtime_ns for path in (run / "notebooks").glob("*.ipynb")}
+        again = mtl_run(self.study, run.parent.parent)
+        assert again.returncode == 0, again.stdout + again.stderr
+        assert {path: path.stat().st_mtime_ns for path in (run / "notebooks").glob("*.ipynb")} == executed
 
 
-@pytest.mark.notebooks
-@pytest.mark.parametrize("study", STUDIES)
-def test_reports_are_flawless(smoke_runs, study):
-    assert check_run(smoke_runs[study][0]) == {}
-
-
-@pytest.mark.notebooks
-@pytest.mark.parametrize("study", STUDIES)
-def test_a_run_leaves_everything_that_its_numbers_come_from(smoke_runs, study):
-    run = smoke_runs[study][0]
-    provenance = json.loads((run / "provenance.json").read_text())
-    needed = {"parameters", "seed", "packages", "git_commit", "data_fingerprint", "hardware", "environment"}
-    assert needed <= provenance.keys()
-    assert json.loads((run / "metrics.json").read_text())
-    assert list(run.rglob("predictions/*.parquet")) and list(run.rglob("tensorboard/**/events*"))
-    assert (run.parent.parent / "index.html").exists()
-
-
-@pytest.mark.notebooks
-@pytest.mark.parametrize("study", ["brain_mri"])
-def test_kernels_get_all_cores_and_the_allocator_setting_and_the_record_says_so(
-    smoke_runs, study, monkeypatch
-):
-    """Dask sets one thread and a small trim threshold for its own processes, not for kernels."""
-    record = json.loads((smoke_runs[study][0] / "provenance.json").read_text())["environment"]
-    for name in THREADS:
-        if name in own_threads():
-            monkeypatch.setenv(name, own_threads()[name])
-    expected = kernel_environment(workers=1)
-    assert record["OMP_NUM_THREADS"] == expected["OMP_NUM_THREADS"]
-    assert record.get("MALLOC_TRIM_THRESHOLD_") == expected.get("MALLOC_TRIM_THRESHOLD_")
-
-
-@pytest.mark.notebooks
-@pytest.mark.parametrize("study", STUDIES)
-def test_a_second_call_runs_nothing(smoke_runs, study):
-    run = smoke_runs[study][0]
-    executed = {path: path.stat().st_mtime_ns for path in (run / "notebooks").glob("*.ipynb")}
-    again = mtl_run(study, run.parent.parent)
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert {path: path.stat().st_mtime_ns for path in (run / "notebooks").glob("*.ipynb")} == executed
+for _study in STUDIES:
+    _name = f"Test_{_study}"
+    globals()[_name] = pytest.mark.notebooks(type(_name, (SmokeRun,), {"study": _study}))
 
 
 def papermill(study: str, notebook: str, out: Path, *options: str) -> subprocess.CompletedProcess:

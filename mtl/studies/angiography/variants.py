@@ -79,11 +79,11 @@ SHOWN = {
     "half_batch_clip": "half the batch, CLIP loss",
     "quarter_batch": "a quarter of the batch",
     "quarter_batch_clip": "a quarter of the batch, CLIP loss",
-    "duplicates_30": "30% duplicate reports",
-    "duplicates_60": "60% duplicate reports",
-    "duplicates_60_unaware": "60% duplicate reports, taken for negatives",
+    "duplicates_30": "some reports copied",
+    "duplicates_60": "most reports copied",
+    "duplicates_60_unaware": "most reports copied, taken for mismatches",
     "mask_50": "half of the video masked",
-    "mask_90": "90% of the video masked",
+    "mask_90": "nine tenths of the video masked",
     "tube_masks": "masked in tubes",
 }
 
