@@ -85,7 +85,7 @@ def test_a_wrong_parameter_is_named_before_anything_runs(mtl, tmp_path, options,
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["liver"], "unknown study 'liver': there is brain_mri"),
+        (["liver"], "unknown study 'liver': there is angiography"),
         (["brain_mri", "--params", "fast"], "fast.yaml: .*params/brain_mri/ has full, quick, real, smoke"),
         (["brain_mri", "--params", "gone/mine.yaml"], "gone/mine.yaml: no such parameter file"),
     ],
@@ -98,7 +98,7 @@ def test_an_unknown_study_or_parameter_file_lists_what_there_is(mtl, command, ar
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["liver"], "unknown study 'liver': there is brain_mri"),
+        (["liver"], "unknown study 'liver': there is angiography"),
         (["brain_mri", "--only", "B1,B9"], "--only: unknown benchmark 'B9'; there is B1, B2, B3, R1"),
     ],
 )
