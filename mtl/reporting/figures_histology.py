@@ -14,7 +14,7 @@ from skimage.segmentation import find_boundaries
 from mtl.reporting.figures import PALETTE
 from mtl.reporting.figures_results import MARKERS, STYLES
 from mtl.studies.histology.loss_sets import SHOWN
-from mtl.studies.histology.loss_toys import Case, Toy
+from mtl.studies.histology.loss_toys import Toy
 
 #: Outlines on tissue, which is pink and blue: black for the truth, yellow for what else is shown.
 TRUTH, OTHER = (0.0, 0.0, 0.0), (0.95, 0.89, 0.12)
@@ -82,17 +82,21 @@ def maps_of_tile(image: np.ndarray, maps: Mapping[str, np.ndarray], size: float 
 
 
 def loss_toys(toys: Sequence[Toy], size: float = 1.75) -> Figure:
-    """A row per loss: what it aims at, then input and push where it works, then where it fails."""
+    """A row per loss: what it aims at, then input and push where it works, then where it fails.
+
+    Pushes are orange where a value is moved up, purple where down, with one scale per row.
+    """
     figure, axes = plt.subplots(len(toys), 5, figsize=(size * 5 + 1.4, size * len(toys) + 0.6), squeeze=False)
     heads = ("aims at", "works on", "pushes", "fails on", "pushes")
     for row, toy in zip(axes, toys, strict=True):
         row[0].set_ylabel(SHOWN[toy.loss], fontsize=10, rotation=0, ha="right", va="center", labelpad=8)
         _draw(row[0], toy.target)
+        strongest = max(np.quantile(np.abs(case.push), 0.995) for case in (toy.works, toy.fails)) or 1.0
         for place, case in ((1, toy.works), (3, toy.fails)):
             _draw(row[place], case.said)
             cost = "absent" if case.value is None else f"loss {case.value:.2g}"
             row[place].set_xlabel(cost, fontsize=9)
-            _push(row[place + 1], case)
+            row[place + 1].imshow(case.push, cmap="PuOr_r", vmin=-strongest, vmax=strongest)
     for axis, head in zip(axes[0], heads, strict=True):
         axis.set_title(head, fontsize=10, fontweight="normal", loc="center")
     for axis in axes.flat:
@@ -105,12 +109,6 @@ def loss_toys(toys: Sequence[Toy], size: float = 1.75) -> Figure:
 def _draw(axis: plt.Axes, values: np.ndarray) -> None:
     signed = values.min() < -1e-6
     axis.imshow(values, cmap="RdBu_r" if signed else "gray", vmin=-1 if signed else 0, vmax=1)
-
-
-def _push(axis: plt.Axes, case: Case) -> None:
-    """Orange: up, blue: down; the strongest pushes of a case have the full colour."""
-    strongest = float(np.quantile(np.abs(case.push), 0.995)) or 1.0
-    axis.imshow(case.push, cmap="PuOr_r", vmin=-strongest, vmax=strongest)
 
 
 def curves_with_bands(

@@ -132,11 +132,15 @@ def training_curves(
 
     Columns of a panel may be a mapping to what the legend calls them. Missing values (a task absent in an
     epoch) are gaps; with one row per fold (column ``fold``) thin lines show the folds and a thick one their
-    mean.
+    mean. More than four panels stand in rows of three.
     """
     panels = dict(columns) if isinstance(columns, Mapping) else {name: [name] for name in columns}
-    figure, axes = plt.subplots(1, len(panels), figsize=(3.6 * len(panels), 3.0), squeeze=False)
-    for axis, (title, names) in zip(axes.flat, panels.items(), strict=True):
+    ncols = len(panels) if len(panels) <= 4 else 3
+    nrows = -(-len(panels) // ncols)
+    figure, axes = plt.subplots(nrows, ncols, figsize=(3.6 * ncols, 3.0 * nrows), squeeze=False)
+    for axis in axes.flat[len(panels) :]:
+        axis.set_axis_off()
+    for axis, (title, names) in zip(axes.flat, panels.items(), strict=False):
         for index, name in enumerate(names):
             colour = PALETTE[index % len(PALETTE)]
             if "fold" in history and history["fold"].nunique() > 1:

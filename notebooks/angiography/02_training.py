@@ -109,13 +109,11 @@ VALIDATION = {
     "val/explained": "pixels explained",
 }
 panels |= {"validation": {key: name for key, name in VALIDATION.items() if key in wide}}
-names = list(panels)
-for part in (names[:3], names[3:]):
-    show_figure(
-        training_curves(wide, {name: panels[name] for name in part}),
-        alt=f"Training curves by epoch of {', '.join(part)}.",
-        source="checkpoints/fold_0/",
-    )
+show_figure(
+    training_curves(wide, panels),
+    alt=f"Training curves by epoch of {', '.join(panels)}.",
+    source="checkpoints/fold_0/",
+)
 
 # %% [markdown]
 # ## Which objective moves the encoder?

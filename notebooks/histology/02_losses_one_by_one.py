@@ -84,7 +84,7 @@ examples = toys()
 # ## Where each works, and where it fails
 # Each row is one loss. *Aims at*: its target (red: nucleus, blue: not, pale: neither). Then what a network says and what
 # the loss makes of it, once where it does what it is meant to do and once where it does not. *Pushes* is minus the
-# gradient: orange is moved up, purple down; the colours of each panel have their own scale.
+# gradient: orange is moved up, purple down, on one scale for both cases of a loss.
 
 # %%
 figure = loss_toys(examples)

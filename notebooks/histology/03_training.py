@@ -82,13 +82,11 @@ show_table(pd.DataFrame([facts]), source="checkpoints/fold_0/", caption="What wa
 wide = history.pivot_table(index="epoch", columns="key", values="value").reset_index()
 panels = {"weighted sum": {"loss/total": "total"}}
 panels |= {shown: {f"loss/{name}": shown} for name, shown in SHOWN.items() if f"loss/{name}" in wide}
-names = list(panels)
-for part in (names[:3], names[3:6], names[6:]):
-    show_figure(
-        training_curves(wide, {name: panels[name] for name in part}),
-        alt=f"Training curves by epoch of {', '.join(part)}.",
-        source="checkpoints/fold_0/",
-    )
+show_figure(
+    training_curves(wide, panels),
+    alt=f"Training curves by epoch of {', '.join(panels)}.",
+    source="checkpoints/fold_0/",
+)
 
 # %% [markdown]
 # ## Pseudo-labels against the hidden truth

@@ -51,7 +51,7 @@ from mtl.reporting.figures import show_figure, use_report_style
 from mtl.reporting.figures_histology import OTHER, TRUTH, nuclei_grid
 from mtl.reporting.figures_results import forest_plot
 from mtl.reporting.metrics_file import write_metrics
-from mtl.studies.histology.answers import evaluation_answer
+from mtl.studies.histology.answers import alarms_said, evaluation_answer
 from mtl.studies.histology.loss_comparison import arm_figures, compare, rows_of
 from mtl.studies.histology.loss_sets import ALL, shown_arm
 from mtl.studies.histology.published import published_rows
@@ -170,13 +170,13 @@ show_table(
 
 # %%
 rung = [
-    {"what": f"{name}, {part}", "alarm": alarm.message}
+    {"part": part, "method": name, "alarm": alarm.message}
     for part in parts
     for name, one in judged.items()
-    for alarm in alarms(rows_of(scores, one, part), name)
+    for alarm in alarms(rows_of(scores, one, part))
 ]
 show_table(
-    pd.DataFrame(rung, columns=["what", "alarm"]),
+    pd.DataFrame(rung, columns=["part", "method", "alarm"]),
     source="predictions/",
     caption="Alarms",
     index=False,
@@ -241,7 +241,6 @@ everything = {
     for one in judged.values()
     for part in parts
 }
-heard = sorted({row["alarm"] for row in rung})
 section = {
     "percent": 100 * shares[0],
     "network": everything[arm, TEST],
@@ -249,7 +248,7 @@ section = {
     "minus_otsu": against["pq"]["estimate"],
     "outside": everything[arm, OUTSIDE] | {"name": parameters.outside} if OUTSIDE in parts else None,
     "alarms": rung,
-    "alarms_said": "; ".join(heard) or "none",
+    "alarms_said": alarms_said(rung, len(judged)),
     "headline": [
         {"label": f"PQ, {shown_arm(*arm)}", "value": everything[arm, TEST]["pq"]},
         {"label": "PQ, Otsu and watershed", "value": everything[baseline, TEST]["pq"]},

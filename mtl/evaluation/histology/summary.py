@@ -37,7 +37,7 @@ def summarise_images(
     return found
 
 
-def alarms(table: pd.DataFrame, what: str) -> list[Alarm]:
+def alarms(table: pd.DataFrame) -> list[Alarm]:
     """What is suspicious in the rows of one method: ``image``, ``n_true``, ``n_predicted``, ``ap50``.
 
     Codes: few_units, nothing_found, one_blob, undefined.
@@ -45,17 +45,13 @@ def alarms(table: pd.DataFrame, what: str) -> list[Alarm]:
     found = []
     images = table["image"].nunique()
     if images < MIN_UNITS:
-        found.append(Alarm("few_units", f"{what}: {images} images, fewer than {MIN_UNITS}"))
+        found.append(Alarm("few_units", f"{images} images, fewer than {MIN_UNITS}"))
     empty = int((table["n_predicted"] == 0).sum())
     if empty:
-        found.append(
-            Alarm("nothing_found", f"{what}: no nucleus at all is found in {empty} of {len(table)} images")
-        )
+        found.append(Alarm("nothing_found", f"no nucleus at all is found in {empty} of {len(table)} images"))
     merged = int((table["n_predicted"] < FEW_FOUND * table["n_true"]).sum()) - empty
     if merged > 0:
-        found.append(
-            Alarm("one_blob", f"{what}: in {merged} of {len(table)} images ten nuclei and more become one")
-        )
+        found.append(Alarm("one_blob", f"in {merged} of {len(table)} images ten nuclei and more become one"))
     if missing := int(table["ap50"].isna().sum()):
-        found.append(Alarm("undefined", f"{what}: {missing} images hold no nucleus, neither true nor found"))
+        found.append(Alarm("undefined", f"{missing} images hold no nucleus, neither true nor found"))
     return found

@@ -38,10 +38,10 @@ def test_rows_of_one_image_are_drawn_together() -> None:
 
 
 def test_alarms_say_what_is_suspicious() -> None:
-    assert alarms(rows(), "all losses") == []
-    few = alarms(rows(5), "all losses")
+    assert alarms(rows()) == []
+    few = alarms(rows(5))
     assert [alarm.code for alarm in few] == ["few_units"]
     n_predicted = [0, 0, 1, 1, 1] + [18] * 35
-    codes = {alarm.code: alarm.message for alarm in alarms(rows(n_predicted=n_predicted), "otsu")}
+    codes = {alarm.code: alarm.message for alarm in alarms(rows(n_predicted=n_predicted))}
     assert set(codes) == {"nothing_found", "one_blob"}
     assert "2 of 40" in codes["nothing_found"] and "3 of 40" in codes["one_blob"]
