@@ -1,13 +1,7 @@
-"""Annotations of a set of tiles, saved after every action: what a widget or a simulated annotator works on.
-
-Every action is one line of ``journal.jsonl``, flushed to the disk before it counts; a kernel that is killed
-loses nothing that was accepted, and a line that a kill cut short is dropped when the folder is opened again.
-"""
+"""Annotations of a set of tiles, saved after every action: what a widget or a simulated annotator fills."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl.errors import DataError, ParameterError
+from mtl.errors import ParameterError
+from mtl.inference.journal import Journal, Runs, mask_of, runs_of
 
 ACTIONS = ("accept", "reject", "add")
 JOURNAL = "journal.jsonl"
@@ -29,7 +24,7 @@ class Entry:
 
     action: Action
     tile: str
-    runs: tuple[tuple[int, int], ...]
+    runs: Runs
     note: Mapping[str, Any]
 
 
@@ -45,10 +40,10 @@ class AnnotationSession:
     """
 
     def __init__(self, folder: str | Path, shapes: Mapping[str, Sequence[int]]) -> None:
-        self.path = Path(folder) / JOURNAL
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.journal = Journal(Path(folder) / JOURNAL, of="an action of these tiles")
         self.shapes = {tile: (int(h), int(w)) for tile, (h, w) in shapes.items()}
-        self.entries = self._read()
+        self.entries: list[Entry] = []
+        self.journal.read(self._take)
 
     def accept(self, tile: str, mask: NDArray[np.bool_], **note: Any) -> Entry:
         """Take a proposal as a nucleus. Raises `ParameterError` as `add` does."""
@@ -69,7 +64,7 @@ class AnnotationSession:
         """Take the last action back; None where there is none."""
         if not self.entries:
             return None
-        self._append({"undo": True})
+        self.journal.append({"undo": True})
         return self.entries.pop()
 
     def instances(self, tile: str, where: Callable[[Entry], bool] = lambda _: True) -> NDArray[np.int32]:
@@ -91,10 +86,7 @@ class AnnotationSession:
 
     def mask(self, entry: Entry) -> NDArray[np.bool_]:
         """The pixels of an action ``(H, W)``."""
-        flat = np.zeros(int(np.prod(self._shape(entry.tile))), bool)
-        for start, length in entry.runs:
-            flat[start : start + length] = True
-        return flat.reshape(self._shape(entry.tile))
+        return mask_of(entry.runs, self._shape(entry.tile))
 
     def counts(self) -> dict[str, int]:
         """How often each action was taken, and ``outlined``: nuclei by either way."""
@@ -110,46 +102,20 @@ class AnnotationSession:
             what = "is empty" if not mask.any() else "lies in nuclei that are outlined already"
             raise ParameterError(f"the mask to {action} in tile {tile!r} {what}")
         entry = Entry(action, tile, runs_of(free), dict(note))
-        self._append({"action": action, "tile": tile, "runs": entry.runs, "note": entry.note})
+        self.journal.append({"action": action, "tile": tile, "runs": entry.runs, "note": entry.note})
         self.entries.append(entry)
         return entry
 
-    def _append(self, line: Mapping[str, Any]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-
-    def _read(self) -> list[Entry]:
-        if not self.path.exists():
-            return []
-        text = self.path.read_text(encoding="utf-8")
-        whole, _, cut = text.rpartition("\n")
-        if cut:  # a kill in the middle of a line: that action was never confirmed
-            self.path.write_text(whole + "\n" * bool(whole), encoding="utf-8")
-        entries: list[Entry] = []
-        for number, line in enumerate(whole.splitlines(), start=1):
-            try:
-                record = json.loads(line)
-                if record.get("undo"):
-                    entries.pop()
-                    continue
-                runs = tuple((int(start), int(length)) for start, length in record["runs"])
-                entries.append(Entry(record["action"], record["tile"], runs, record["note"]))
-                self._shape(record["tile"])
-            except (ValueError, KeyError, TypeError, IndexError) as error:
-                raise DataError(
-                    f"{self.path}, line {number}: not an action of these tiles ({error})"
-                ) from error
-        return entries
+    def _take(self, record: dict[str, Any]) -> None:
+        if record.get("undo"):
+            self.entries.pop()
+            return
+        self._shape(record["tile"])
+        runs = tuple((int(start), int(length)) for start, length in record["runs"])
+        self.entries.append(Entry(record["action"], record["tile"], runs, record["note"]))
 
     def _shape(self, tile: str) -> tuple[int, int]:
         if tile not in self.shapes:
             raise ParameterError(f"unknown tile {tile!r}: this session has {', '.join(self.shapes)}")
         return self.shapes[tile]
 
-
-def runs_of(mask: NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:
-    """(start, length) of every run of true pixels, row by row."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.ravel().astype(np.int8), [0]])))
-    return tuple((int(a), int(b - a)) for a, b in edges.reshape(-1, 2))

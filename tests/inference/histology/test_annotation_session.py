@@ -10,11 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from mtl.errors import DataError, ParameterError
-from mtl.inference.histology.annotation_session import JOURNAL, AnnotationSession, runs_of
+from mtl.inference.histology.annotation_session import JOURNAL, AnnotationSession
 
 SHAPES = {"a": (8, 9), "b": (5, 5)}
 
@@ -82,16 +80,6 @@ def test_a_journal_of_other_tiles_or_of_no_sense_is_named(tmp_path: Path) -> Non
     (tmp_path / JOURNAL).write_text("nonsense\n")
     with pytest.raises(DataError, match="line 1"):
         AnnotationSession(tmp_path, SHAPES)
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10**6))
-def test_runs_bring_any_mask_back(seed: int) -> None:
-    mask = np.random.default_rng(seed).random((6, 7)) < 0.4
-    flat = np.zeros(42, bool)
-    for start, length in runs_of(mask):
-        flat[start : start + length] = True
-    assert np.array_equal(flat.reshape(6, 7), mask)
 
 
 @pytest.mark.slow
