@@ -118,4 +118,3 @@ class AnnotationSession:
         if tile not in self.shapes:
             raise ParameterError(f"unknown tile {tile!r}: this session has {', '.join(self.shapes)}")
         return self.shapes[tile]
-
