@@ -5,7 +5,8 @@
 - ``words``: what is said about them
 - ``speaking``: a widget that says what happened, and that no error in a caller's function can stop
 - ``canvas``: the widget itself; ``canvas.js`` and ``canvas.css`` are its front end
+- ``em_proofreading``: a desk on it to put the segmentation of an EM volume right
 - ``stills``: a labelled still picture of a widget, for reports
 
-Importing this package loads nothing; ``canvas`` loads anywidget, ``stills`` matplotlib.
+Importing this package loads nothing; ``canvas`` loads anywidget, ``stills`` matplotlib, the desks torch.
 """

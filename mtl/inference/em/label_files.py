@@ -45,7 +45,7 @@ def write_label_tiff(path: str | Path, labels: NDArray[np.integer], spacing: Seq
 
 
 def write_label_zarr(folder: str | Path, labels: NDArray[np.integer], spacing: Sequence[float]) -> Path:
-    """Write ids as an OME-NGFF 0.4 label image (Zarr 2, array "0", uint32); a complete one replaces the folder.
+    """Write ids as an OME-NGFF 0.4 label image (Zarr 2, array "0", uint32) in the place of ``folder``.
 
     Raises:
         DataError: as `write_label_tiff`.

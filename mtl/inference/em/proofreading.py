@@ -176,11 +176,15 @@ class Proofreading:
         self._rebuild()
         return _deed(undone)
 
-    def labels_after(self, n: int) -> NDArray[np.int32]:
-        """The labels when the first ``n`` actions of ``history`` had been done. Raises `ParameterError`."""
+    def after(self, n: int) -> tuple[NDArray[np.int32], set[int]]:
+        """``labels`` and ``accepted`` when the first ``n`` actions of ``history`` had been done, to be read.
+
+        Raises:
+            ParameterError: there are not so many.
+        """
         if not 0 <= n <= len(self._records):
             raise ParameterError(f"n = {n}: 0 to {len(self._records)} (actions so far) is expected")
-        return self._after(n)[0]
+        return (self.labels, self.accepted) if n == len(self._records) else self._after(n)
 
     def counts(self) -> dict[str, int]:
         """Objects that are there, ``accepted`` ones among them, and how often each action was done."""

@@ -103,8 +103,8 @@ def test_reopening_shows_every_action_and_undo_goes_back(tmp_path: Path) -> None
     again = Proofreading(tmp_path, start())
     assert again.history == work.history and again.accepted == work.accepted == {6}
     assert np.array_equal(again.labels, work.labels)
-    assert np.array_equal(again.labels_after(1), before)
-    assert np.array_equal(again.labels_after(0), start())
+    assert np.array_equal(again.after(1)[0], before)
+    assert np.array_equal(again.after(0)[0], start())
     assert again.undo().name == "split" and again.undo().name == "accept" and again.undo() is None
     assert np.array_equal(again.labels, start())
 
@@ -142,7 +142,7 @@ def test_any_work_is_read_back_as_it_was(tmp_path_factory, data) -> None:
             assert np.array_equal(work.labels, before), "what is refused changes nothing"
     again = Proofreading(folder, start())
     assert np.array_equal(again.labels, work.labels) and again.accepted == work.accepted
-    assert np.array_equal(work.labels_after(len(work.history)), work.labels)
+    assert np.array_equal(work.after(len(work.history))[0], work.labels)
 
 
 def test_what_cannot_be_done_is_refused_and_leaves_no_line(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_what_cannot_be_done_is_refused_and_leaves_no_line(tmp_path: Path) -> No
         (lambda: work.split([[(0, 0, 4)], [(3, 7, 4)]]), "expected in one"),
         (lambda: work.split([[(0, 0, 99)], [(3, 7, 4)]]), r"voxel \(0, 0, 99\) is outside"),
         (lambda: work.object_at((0, 0)), "outside of the volume"),
-        (lambda: work.labels_after(2), "n = 2: 0 to 1"),
+        (lambda: work.after(2), "n = 2: 0 to 1"),
     ):
         with pytest.raises(ParameterError, match=message):
             act()
