@@ -6,6 +6,7 @@
 - ``speaking``: a widget that says what happened, and that no error in a caller's function can stop
 - ``canvas``: the widget itself; ``canvas.js`` and ``canvas.css`` are its front end
 - ``em_proofreading``: a desk on it to put the segmentation of an EM volume right
+- ``histology_annotation``: a desk to accept, reject and add nuclei, and to train on them
 - ``stills``: a labelled still picture of a widget, for reports
 
 Importing this package loads nothing; ``canvas`` loads anywidget, ``stills`` matplotlib, the desks torch.

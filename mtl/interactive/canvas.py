@@ -192,11 +192,9 @@ class CanvasWidget(SpeakingWidget):
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """The widget, and for reports a still picture of it as it is now."""
-        from mtl.interactive.stills import still_bundle
+        from mtl.interactive.stills import still_beside
 
-        data, metadata = super()._repr_mimebundle_(**options)
-        picture, said = still_bundle(self)
-        return {**data, **picture}, {**metadata, **said}
+        return still_beside(super()._repr_mimebundle_(**options), self)
 
     @traitlets.validate("points")
     def _valid_points(self, proposal: dict[str, Any]) -> tuple[Point, ...]:

@@ -16,8 +16,9 @@ import numpy as np
 
 from mtl.errors import DataError, ParameterError
 from mtl.inference.em.click_session import ClickSession
-from mtl.inference.em.label_files import write_label_tiff, write_label_zarr
+from mtl.inference.em.label_zarr import write_label_zarr
 from mtl.inference.em.proofreading import Proofreading
+from mtl.inference.label_tiff import write_label_tiff
 from mtl.interactive.canvas import CanvasWidget
 from mtl.interactive.pictures import INSTANCE_COLOURS
 from mtl.interactive.points import Point
@@ -93,12 +94,9 @@ class ProofreadingDesk(ipywidgets.VBox):
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """The widgets, and for reports a still picture of the canvas."""
-        from mtl.interactive.stills import still_bundle
+        from mtl.interactive.stills import still_beside
 
-        shown = super()._repr_mimebundle_(**options)
-        data, metadata = shown if isinstance(shown, tuple) else (shown, {})
-        picture, said = still_bundle(self.canvas)
-        return {**data, **picture}, {**metadata, **said}
+        return still_beside(super()._repr_mimebundle_(**options), self.canvas)
 
     # ------------------------------------------------------------------ points
     def _clicked(self, points: tuple[Point, ...]) -> np.ndarray:

@@ -50,11 +50,12 @@ class SpeakingWidget(anywidget.AnyWidget):
                 self.last_error = None
             yield
         except Exception as error:  # a caller's function may raise anything; the notebook has to go on
-            self._fail(error, what)
+            self.fail(error, what)
         finally:
             self._busy = outer
 
-    def _fail(self, error: Exception, what: str) -> None:
+    def fail(self, error: Exception, what: str) -> None:
+        """Show ``what`` went wrong and why, and keep the error in ``last_error``."""
         self.last_error = error
         name = "" if isinstance(error, MtlError) else f"{type(error).__name__}: "
         with self.hold_sync():
@@ -65,5 +66,5 @@ class SpeakingWidget(anywidget.AnyWidget):
         try:
             deeds[content["do"]](content)
         except Exception as error:  # from a page that is out of date: say so, and go on
-            self._fail(error, "Not done")
+            self.fail(error, "Not done")
         self._answers += 1

@@ -61,6 +61,13 @@ def still_bundle(widget: CanvasWidget) -> tuple[dict[str, str], dict[str, Any]]:
     return data, {"image/png": {"alt": alt, "width": width, "height": height}}
 
 
+def still_beside(shown: Any, widget: CanvasWidget) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What ipywidgets shows of a box, with a still of the canvas in it for reports."""
+    data, metadata = shown if isinstance(shown, tuple) else (shown, {})
+    picture, said = still_bundle(widget)
+    return {**data, **picture}, {**metadata, **said}
+
+
 def _title(widget: CanvasWidget) -> str:
     return widget.label if widget.picture.flat else f"{widget.label}, slice z {widget.slice_index}"
 

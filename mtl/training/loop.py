@@ -47,7 +47,7 @@ class StageTrainer:
         context: strings that the result depends on beside the stage (data, start weights); a stage
             that was finished or begun under another context is done anew.
         card: text of the model card.
-        label: for the progress bar.
+        label: for the progress bar. on_step: called with (steps done, of how many) after every step.
         log_dir: TensorBoard folder.
         name_losses: epoch means of tasks and terms to the scalars that are logged.
         make_probe, probe_every: gradient diagnostics, measured every so many steps and at both ends; made
@@ -67,6 +67,7 @@ class StageTrainer:
         context: Sequence[str] = (),
         card: str = "",
         label: str = "",
+        on_step: Callable[[int, int], None] | None = None,
         log_dir: Path | None = None,
         name_losses: Callable[[Mapping[str, float]], dict[str, float]] = loss_keys,
         make_probe: Callable[[], GradientProbe] | None = None,
@@ -74,6 +75,7 @@ class StageTrainer:
     ) -> None:
         self.fabric, self.model, self.objective, self.stage = fabric, model, objective, stage
         self.loader, self.validate, self.folder, self.card = loader, validate, folder, card
+        self.on_step = on_step
         self.label, self.log_dir, self.name_losses = label or stage.name, log_dir, name_losses
         self.make_probe, self.probe_every = make_probe, probe_every
         self.fingerprint = stage.fingerprint(*context)
@@ -138,7 +140,7 @@ class StageTrainer:
         start_alike(self.fabric, self.model)
         self.history = History(self.stage.name, self.log_dir if first else None, rows)
         total = self.steps_per_epoch * self.stage.epochs
-        self.progress = StageProgress(self.label, total, self.step, show=first)
+        self.progress = StageProgress(self.label, total, self.step, show=first, on_step=self.on_step)
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
         seed = int(sha256_of(str(self.stage.seed), str(epoch), str(self.fabric.global_rank))[:12], 16)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -26,22 +27,32 @@ class StageProgress:
         total: steps of the stage.
         done: steps that an interrupted run had made.
         show: false on all ranks but the first.
+        on_step: called with ``(done, total)`` after every step; then no bar is drawn here.
     """
 
-    def __init__(self, label: str, total: int, done: int = 0, show: bool = True) -> None:
-        self.label, self.total, self.done = label, total, done
+    def __init__(
+        self,
+        label: str,
+        total: int,
+        done: int = 0,
+        show: bool = True,
+        on_step: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.label, self.total, self.done, self.on_step = label, total, done, on_step
         heartbeat = os.environ.get(HEARTBEAT_VARIABLE)
         self._heartbeat = Path(heartbeat) if heartbeat and show else None
         self._last_beat = 0.0
         if self._heartbeat is not None:
             remove_halves(self._heartbeat)
-        visible = show and self._heartbeat is None
+        visible = show and self._heartbeat is None and on_step is None
         self._bar = tqdm(total=total, initial=done, desc=label, unit="step", disable=not visible, leave=False)
 
     def advance(self) -> None:
         """One optimiser step was made."""
         self.done += 1
         self._bar.update(1)
+        if self.on_step is not None:
+            self.on_step(self.done, self.total)
         now = time.monotonic()
         if self._heartbeat is not None and now - self._last_beat > _SECONDS_BETWEEN_BEATS:
             self._last_beat = now

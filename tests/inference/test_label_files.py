@@ -1,4 +1,4 @@
-"""Label volumes as files: what other programs read is what was written."""
+"""Labels as files: what other programs read is what was written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import zarr
 from mtl.datasets.em.ome_zarr import open_zarr
 from mtl.datasets.em.tiff import read_tiff_stack
 from mtl.errors import DataError
-from mtl.inference.em.label_files import write_label_tiff, write_label_zarr
+from mtl.inference.em.label_zarr import write_label_zarr
+from mtl.inference.label_tiff import write_label_tiff
 
 SPACING = (40.0, 4.0, 5.0)
 
@@ -55,7 +56,8 @@ def test_a_planar_image_has_two_axes(tmp_path: Path) -> None:
     write_label_zarr(tmp_path / "labels.zarr", flat, SPACING[1:])
     [image] = zarr.open_group(tmp_path / "labels.zarr", mode="r").attrs["multiscales"]
     assert [axis["name"] for axis in image["axes"]] == ["y", "x"]
-    assert np.array_equal(tifffile.imread(write_label_tiff(tmp_path / "l.tif", flat, SPACING[1:])), flat)
+    for spacing in (SPACING[1:], None):
+        assert np.array_equal(tifffile.imread(write_label_tiff(tmp_path / "l.tif", flat, spacing)), flat)
 
 
 def test_what_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None:

@@ -1,0 +1,47 @@
+"""Label volumes as OME-Zarr, for neuroglancer and napari.
+
+Source of the layout: OME-NGFF 0.4, ngff.openmicroscopy.org: ``multiscales`` and ``image-label``. Neuroglancer
+opens the folder, served over HTTP, as a segmentation layer: ``zarr://http://HOST/FOLDER``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from mtl.inference.em.volume_writer import new_folder
+from mtl.inference.label_tiff import checked_ids
+
+AXES = "zyx"
+CHUNK = 64
+
+
+def write_label_zarr(folder: str | Path, labels: NDArray[np.integer], spacing: Sequence[float]) -> Path:
+    """Write ids as an OME-NGFF 0.4 label image (Zarr 2, array "0", uint32) in the place of ``folder``.
+
+    Raises:
+        DataError: as `write_label_tiff`.
+    """
+    values = checked_ids(labels, spacing, folder)
+    axes = AXES[-values.ndim :]
+    scale = {"type": "scale", "scale": list(map(float, spacing))}
+    image = {
+        "version": "0.4",
+        "name": Path(folder).name,
+        "axes": [{"name": axis, "type": "space", "unit": "nanometer"} for axis in axes],
+        "datasets": [{"path": "0", "coordinateTransformations": [scale]}],
+    }
+    with new_folder(Path(folder)) as half:
+        group = zarr.create_group(half, zarr_format=2)
+        group.attrs.update({"multiscales": [image], "image-label": {"version": "0.4"}})
+        group.create_array(
+            "0",
+            data=values,
+            chunks=tuple(min(CHUNK, side) for side in values.shape),
+            chunk_key_encoding={"name": "v2", "separator": "/"},
+        )
+    return Path(folder)

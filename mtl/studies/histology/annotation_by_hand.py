@@ -1,0 +1,111 @@
+"""Annotating by hand: a person looks at what the network proposes, the network learns from it, and so on.
+
+The annotations of a run lie in ``annotations/by_hand/`` and are of nobody else: neither other parameters nor
+other code begin them anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from mtl.files import sha256_of
+from mtl.inference.histology import Decoding, NucleiMaps
+from mtl.inference.histology.click_to_nucleus import RADIUS, nucleus_around
+from mtl.inference.histology.nuclei_geojson import write_nuclei_geojson
+from mtl.inference.label_tiff import write_label_tiff
+from mtl.model_folder import load_model
+from mtl.models.histology import UNetMultiTask
+from mtl.studies.histology.annotation_rounds import AnnotationRounds, loop_settings
+from mtl.studies.histology.study import HistologyStudy
+
+FOLDER = "by_hand"
+
+
+class AnnotationByHand:
+    """Tiles, what is outlined in them, and the network that proposes.
+
+    Args:
+        study: its first fold's tiles; the first network is the one of notebook 03.
+        name: of the annotator: each has annotations and trainings of their own.
+
+    Attributes:
+        trainings: how many were made; the next one is ``trainings + 1``.
+
+    Raises:
+        MissingArtefactError: notebook 03 has not trained the first network.
+        DataError: the annotations in the folder are damaged or of other tiles.
+    """
+
+    def __init__(self, study: HistologyStudy, name: str = FOLDER) -> None:
+        self.study, self.folder = study, study.run.path / "annotations" / name
+        self.rounds = AnnotationRounds(study, name, self.folder, sha256_of(loop_settings(study), name))
+        self.session, self.tiles = self.rounds.session, self.rounds.tiles
+        self.trainings = max((n for n in range(1, 1000) if self._trained(n).exists()), default=0)
+        self.model = self._newest_model()
+        self._maps: dict[str, NucleiMaps] = {}
+
+    def maps(self, tile: str) -> NucleiMaps:
+        """What the present network says of a tile."""
+        if tile not in self._maps:
+            self._maps[tile] = self.rounds.maps(self.tiles[tile], self.model)
+        return self._maps[tile]
+
+    def proposals(self, tile: str) -> tuple[np.ndarray, np.ndarray]:
+        """Ids 1..N ``(H, W)`` of what is proposed outside of what was outlined or rejected; confidences."""
+        return self.rounds.proposals(self.tiles[tile], self.maps(tile), self.decoding)
+
+    @cached_property
+    def decoding(self) -> Decoding:
+        """Chosen on the validation tiles for the first network of this session, and kept."""
+        return self.rounds.decoding(self.model)
+
+    def nucleus_around(self, tile: str, place: tuple[int, int]) -> np.ndarray:
+        """The nucleus that a click means, by the network; see :func:`nucleus_around`."""
+        labels = self.session.instances(tile)
+        sizes = np.bincount(labels.ravel())[1:]
+        radius = 1.5 * float(np.sqrt(np.median(sizes[sizes > 0]) / np.pi)) if sizes.any() else RADIUS
+        least = self.study.parameters.min_nucleus_pixels
+        return nucleus_around(self.maps(tile).probability, place, labels > 0, radius, least)
+
+    def act(self, action: str, tile: str, mask: np.ndarray) -> None:
+        """``accept``, ``reject`` or ``add``; on the disk when this returns. Raises `ParameterError`."""
+        getattr(self.session, action)(tile, mask, round=self.trainings + 1, by="hand")
+
+    def train(self, on_step: Callable[[int, int], None] | None = None) -> int:
+        """``loop_steps`` steps on all that is outlined; returns how many nuclei that is.
+
+        Raises:
+            ParameterError: no nucleus is outlined.
+        """
+        self.model = self.rounds.train(self.trainings + 1, self.model, on_step)
+        self.trainings += 1
+        self._maps.clear()
+        return self.session.counts()["outlined"]
+
+    def save(self, folder: str | Path | None = None) -> list[Path]:
+        """Write ``TILE.tif`` (ids) and ``TILE.geojson`` (for QuPath) of every tile that has outlines."""
+        folder, written = Path(folder or self.folder / "files"), []
+        for tile in self.tiles:
+            labels = self.session.instances(tile)
+            if labels.any():
+                name = file_name(tile)
+                written.append(write_label_tiff(folder / f"{name}.tif", labels))
+                written.append(write_nuclei_geojson(folder / f"{name}.geojson", labels))
+        return written
+
+    def _trained(self, number: int) -> Path:
+        return self.study.run.stage(0, f"{self.rounds.name}_round_{number}") / "stage.json"
+
+    def _newest_model(self) -> UNetMultiTask:
+        if self.trainings:
+            return load_model(UNetMultiTask, self._trained(self.trainings).parent / "best")
+        return self.study.model(self.study.first)
+
+
+def file_name(tile: str) -> str:
+    """A tile's id as the name of a file."""
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in tile)
