@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _PARAMETERS = {
     "angiography": ("mtl.studies.angiography.parameters", "AngiographyParameters"),
     "brain_mri": ("mtl.studies.brain_mri.parameters", "BrainMriParameters"),
+    "demos": ("mtl.studies.demos", "DemosParameters"),  # a page to click on for each study
     "em": ("mtl.studies.em.parameters", "EMParameters"),
     "histology": ("mtl.studies.histology.parameters", "HistologyParameters"),
     "methods": ("mtl.studies.methods", "MethodsParameters"),  # notebooks that cross studies, and tutorials

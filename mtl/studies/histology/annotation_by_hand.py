@@ -6,6 +6,7 @@ other code begin them anew.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +32,7 @@ class AnnotationByHand:
     Args:
         study: its first fold's tiles; the first network is the one of notebook 03.
         name: of the annotator: each has annotations and trainings of their own.
+        anew: throw away what is there; for simulations.
 
     Attributes:
         trainings: how many were made; the next one is ``trainings + 1``.
@@ -40,11 +42,15 @@ class AnnotationByHand:
         DataError: the annotations in the folder are damaged or of other tiles.
     """
 
-    def __init__(self, study: HistologyStudy, name: str = FOLDER) -> None:
+    def __init__(self, study: HistologyStudy, name: str = FOLDER, anew: bool = False) -> None:
         self.study, self.folder = study, study.run.path / "annotations" / name
+        if anew:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            for stage in self._stages(name):
+                shutil.rmtree(stage)
         self.rounds = AnnotationRounds(study, name, self.folder, sha256_of(loop_settings(study), name))
         self.session, self.tiles = self.rounds.session, self.rounds.tiles
-        self.trainings = max((n for n in range(1, 1000) if self._trained(n).exists()), default=0)
+        self.trainings = sum((stage / "stage.json").exists() for stage in self._stages(name))
         self.model = self._newest_model()
         self._maps: dict[str, NucleiMaps] = {}
 
@@ -97,12 +103,15 @@ class AnnotationByHand:
                 written.append(write_nuclei_geojson(folder / f"{name}.geojson", labels))
         return written
 
-    def _trained(self, number: int) -> Path:
-        return self.study.run.stage(0, f"{self.rounds.name}_round_{number}") / "stage.json"
+    def _stages(self, name: str) -> list[Path]:
+        """Folders of the trainings, finished or not."""
+        first = self.study.run.stage(0, f"{name}_round_1")
+        return sorted(first.parent.glob(f"{name}_round_*"))
 
     def _newest_model(self) -> UNetMultiTask:
         if self.trainings:
-            return load_model(UNetMultiTask, self._trained(self.trainings).parent / "best")
+            newest = self.study.run.stage(0, f"{self.rounds.name}_round_{self.trainings}")
+            return load_model(UNetMultiTask, newest / "best")
         return self.study.model(self.study.first)
 
 
