@@ -74,11 +74,12 @@ desk = ProofreadingDesk(scene.image, scene.session, scene.work("simulation", ane
 
 chosen = worst_objects(scene, study.parameters.min_object_voxels, parameters.em_objects)
 done = proofread_by_simulation(desk, scene, chosen, parameters.em_clicks)
+run_directory.write_predictions("em_proofreading", done)
 desk.canvas.reset()
 names = {"automatic": "Dice before", "clicked": "Dice after the clicks", "ms": "slowest click, ms"}
 show_table(
     done.assign(ms=1000 * done["seconds"]).drop(columns="seconds").rename(columns=names),
-    source="metrics.json#/em_proofreading",
+    source="predictions/em_proofreading.parquet",
     caption="Objects that were clicked, worst first",
     index=False,
 )

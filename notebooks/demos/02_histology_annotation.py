@@ -71,9 +71,10 @@ show_table(pd.DataFrame([facts]), source="provenance.json", caption="What there 
 seen = act_as_annotator(desk, parameters.histology_actions)
 desk.press("Train")
 after = mean_pq(study, simulated)
+run_directory.write_predictions("histology_annotation", seen)
 show_table(
     seen.rename(columns={"ms": "median ms"}),
-    source="metrics.json#/histology_annotation",
+    source="predictions/histology_annotation.parquet",
     caption="Actions, and how long each took to be saved and shown",
     index=False,
 )
