@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from mtl.errors import MtlError, ParameterError
+from mtl.interactive.app_command import app as serve_app
 from mtl.reporting.bench_command import bench
 
 app = typer.Typer(
@@ -275,6 +276,7 @@ def publish(
 
 
 app.command()(bench)
+app.command("app")(serve_app)
 
 
 def main() -> None:

@@ -50,22 +50,23 @@ def still(widget: CanvasWidget) -> Still:
     return Still(figure, _alt(widget, z))
 
 
-def still_bundle(widget: CanvasWidget) -> tuple[dict[str, str], dict[str, Any]]:
-    """The still as the data and metadata of a notebook's output."""
-    figure, alt = still(widget)
+def still_beside(shown: Any, widget: CanvasWidget) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What ipywidgets shows of a canvas, or of a box with one, with a still of it for reports."""
+    return figure_bundle(shown, *still(widget), "canvas")
+
+
+def figure_bundle(shown: Any, figure: Figure, alt: str, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Data and metadata of a notebook's output: a widget, and a still picture where no widget can live.
+
+    shown: what ipywidgets' ``_repr_mimebundle_`` returned. name: of the widget, for plain text.
+    """
     target = io.BytesIO()
     figure.savefig(target, format="png", dpi=DPI, facecolor="white", bbox_inches="tight")
     with Image.open(target) as opened:
         width, height = (round(side * CSS_DPI / DPI) for side in opened.size)
-    data = {"image/png": base64.b64encode(target.getvalue()).decode(), "text/plain": f"<canvas: {alt}>"}
-    return data, {"image/png": {"alt": alt, "width": width, "height": height}}
-
-
-def still_beside(shown: Any, widget: CanvasWidget) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What ipywidgets shows of a box, with a still of the canvas in it for reports."""
     data, metadata = shown if isinstance(shown, tuple) else (shown, {})
-    picture, said = still_bundle(widget)
-    return {**data, **picture}, {**metadata, **said}
+    picture = {"image/png": base64.b64encode(target.getvalue()).decode(), "text/plain": f"<{name}: {alt}>"}
+    return {**data, **picture}, {**metadata, "image/png": {"alt": alt, "width": width, "height": height}}
 
 
 def _title(widget: CanvasWidget) -> str:

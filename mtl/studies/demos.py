@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from mtl.errors import ParameterError
+from mtl.files import read_json
 from mtl.studies import parameters_class
 from mtl.studies.parameters import StudyParameters, project_path, read_yaml
 
@@ -25,6 +27,7 @@ class DemosParameters(StudyParameters):
     params: str = Field(
         "quick", pattern=r"^[\w.-]+$", description="parameter file of the studies, params/STUDY/<this>.yaml"
     )
+    study_run: str = Field("", description="folder of the study's run; empty: the run of that file")
     data_root: str = Field("", description="folder of the real data sets, where that file wants them")
     # 01: em
     em_planes: int = Field(32, ge=1, description="planes of the piece that is proofread")
@@ -33,14 +36,25 @@ class DemosParameters(StudyParameters):
     em_clicks: int = Field(5, ge=1, description="its clicks per object, at most")
     # 02: histology
     histology_actions: int = Field(8, ge=1, description="actions of the simulated annotator")
+    # 04: angiography
+    angiography_clips: int = Field(8, ge=1, description="test clips to choose from")
 
     def of_study(self, study: str) -> StudyParameters:
-        """The parameters of a study's run that a demo stands on. Raises ``ParameterError``."""
-        path = project_path(Path("params") / study / f"{self.params}.yaml")
-        given = {"output_root": self.output_root, "device": self.device}
-        if self.data_root:
-            given["data_root"] = self.data_root
-        return parameters_class(study).from_values(read_yaml(path) | given, str(path))
+        """The parameters of the study's run that a demo stands on.
+
+        Raises:
+            ParameterError: there is no such file or run, or a value is wrong.
+        """
+        if self.study_run:
+            path = project_path(self.study_run) / "provenance.json"
+            if not path.is_file():
+                raise ParameterError(f"study_run: {path} is missing; the folder of a run is expected")
+            values = read_json(path)["parameters"] | {"output_root": str(path.parents[2])}
+        else:
+            path = project_path(Path("params") / study / f"{self.params}.yaml")
+            values = read_yaml(path) | {"output_root": self.output_root}
+        given = {"device": self.device} | ({"data_root": self.data_root} if self.data_root else {})
+        return parameters_class(study).from_values(values | given, str(path))
 
 
 def proofreading_answer(section: Mapping[str, Any]) -> str:
@@ -65,4 +79,23 @@ def annotation_answer(section: Mapping[str, Any]) -> str:
         f"After {{{of}.actions}} actions and a training of {{{of}.steps}} steps the mean PQ over "
         f"{{{of}.images}} test tiles goes from {{{of}.pq.before:.3f}} to {{{of}.pq.after:.3f}}. Until an "
         f"action is on the disk and shown, in the kernel of {{{of}.machine:text}}: {'; '.join(waits)}."
+    )
+
+
+def panel_answer(section: Mapping[str, Any]) -> str:
+    """Of demo 03, from its section ``brain_mri_panel``."""
+    of = "brain_mri_panel"
+    return (
+        f"Of the {{{of}.slices}} slices of the list {{{of}.right}} are rightly named, {{{of}.found}} of "
+        f"{{{of}.tumours}} tumours among them, at the threshold {{{of}.threshold:.2f}}. How good the "
+        "network is cannot be said from so few: see what was measured."
+    )
+
+
+def player_answer(section: Mapping[str, Any]) -> str:
+    """Of demo 04, from its section ``angiography_player``."""
+    of = "angiography_player"
+    return (
+        f"Of {{{of}.clips}} clips the network writes {{{of}.distinct}} different reports, {{{of}.right}} of "
+        f"them word for word the true one. {{{of}.note:text}}"
     )

@@ -20,6 +20,8 @@
 # Parameters
 run: str = "quick"  # name of the run directory in outputs/demos/
 params: str = "quick"  # parameter file of the study, params/em/<this>.yaml
+study_run: str = ""  # folder of the run to stand on; empty: the run of that file
+output_root: str = "outputs"  # folder of all runs
 data_root: str = ""  # folder of the data sets, where that file wants them
 em_planes: int = 32  # planes of the piece that is proofread
 em_side: int = 128  # pixels along a side of that piece

@@ -21,6 +21,8 @@
 # Parameters
 run: str = "quick"  # name of the run directory in outputs/demos/
 params: str = "quick"  # parameter file of the study, params/histology/<this>.yaml
+study_run: str = ""  # folder of the run to stand on; empty: the run of that file
+output_root: str = "outputs"  # folder of all runs
 data_root: str = ""  # folder of the data sets, where that file wants them
 histology_actions: int = 8  # actions of the simulated annotator
 

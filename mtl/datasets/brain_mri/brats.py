@@ -153,7 +153,7 @@ def open_volume(path: Path) -> Any:
 
     try:
         return nibabel.load(path)
-    except (OSError, EOFError, nibabel.filebasedimages.ImageFileError) as error:
+    except (OSError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
         raise DataError(f"{path}: expected a NIfTI volume, but it cannot be read ({error})") from error
 
 

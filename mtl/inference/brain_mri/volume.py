@@ -82,6 +82,14 @@ def predict_volume(
     return VolumePrediction(_in_file_order(masks, source), probability, highest, top, source)
 
 
+def upright_slices(path: str | Path) -> NDArray[np.float32]:
+    """A NIfTI volume as ``(Z, H, W)``: feet to head, anterior up, the patient's left on the left.
+
+    Of a file with four axes the first channel. Raises `DataError`: not such a volume, or NaN in it.
+    """
+    return _upright_slices(open_volume(Path(path)), Path(path))
+
+
 def _predict(
     predictor: MultiTaskPredictor, upright: NDArray, numbers: list[int], path: str | Path
 ) -> list[Prediction]:
@@ -96,7 +104,7 @@ def _is_filled(plane: NDArray, min_brain: float) -> bool:
 
 
 def _upright_slices(source: Any, path: Path) -> NDArray[np.float32]:
-    """The volume as ``(Z, H, W)``: feet to head, anterior up, the patient's left on the left."""
+    """See `upright_slices`; ``source`` is the nibabel image."""
     import nibabel
 
     if len(source.shape) not in (3, 4) or np.isnan(nibabel.io_orientation(source.affine)).any():

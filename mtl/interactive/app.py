@@ -1,0 +1,159 @@
+"""``mtl app STUDY``: the study's demo as a page of its own, served by Voila on this machine.
+
+The demo stands on the newest run of its study; where there is none, the quick one is made first.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
+
+from mtl.errors import DataError, MissingArtefactError, ParameterError
+from mtl.studies import parameters_class
+from mtl.studies.parameters import project_path, project_root
+
+#: Study to its notebook in ``notebooks/demos``.
+DEMOS = {
+    "angiography": "04_angiography_player",
+    "brain_mri": "03_brain_mri_panel",
+    "em": "01_em_proofreading",
+    "histology": "02_histology_annotation",
+}
+PATIENCE = 10.0  # seconds that Voila has to end by itself
+
+
+def newest_run(study: str, output_root: str | Path = "outputs") -> Path | None:
+    """The run of a study that was changed last and that says what its parameters were; None without any."""
+    runs = (project_path(output_root) / study).glob("*/provenance.json")
+    found = sorted(runs, key=lambda path: path.stat().st_mtime)
+    return found[-1].parent if found else None
+
+
+def run_to_show(
+    study: str, run: str | None, output_root: str | Path, say: Callable[[str], None] = print
+) -> Path:
+    """The run that a demo stands on: the named one, or the newest; the quick one is made where there is none.
+
+    Raises:
+        ParameterError: there is no demo of the study.
+        MissingArtefactError: no run of that name.
+        DataError: the quick run failed.
+    """
+    if study not in DEMOS:
+        raise ParameterError(f"no demo of {study!r}: there is one of {', '.join(DEMOS)}")
+    folder = project_path(output_root) / study
+    if run is not None:
+        if not (folder / run / "provenance.json").is_file():
+            raise MissingArtefactError(f"{folder / run}: no run of {study} (its provenance.json is missing)")
+        return folder / run
+    if (newest := newest_run(study, output_root)) is not None:
+        say(f"Standing on {newest}, the newest run of {study}.")
+        return newest
+    say(f"No run of {study} in {folder}: making the quick one first (mtl run {study} --params quick).")
+    command = [
+        sys.executable,
+        "-m",
+        "mtl.cli",
+        "run",
+        study,
+        "--params",
+        "quick",
+        "-p",
+        f"output_root={output_root}",
+    ]
+    if subprocess.run(command, cwd=project_root(), check=False).returncode:
+        raise DataError(f"mtl run {study} --params quick failed; see its messages above")
+    return run_to_show(study, "quick", output_root, say)
+
+
+def write_page(study: str, run: Path) -> Path:
+    """The demo notebook with the run written into its parameters, beside what the app leaves. Returns it."""
+    source = project_root() / "notebooks" / "demos" / f"{DEMOS[study]}.ipynb"
+    root = run.parents[1]
+    demos = parameters_class("demos")
+    given = {"run": f"app_{study}_{run.name}", "study_run": str(run), "output_root": str(root)}
+    folder = demos.from_values(given, "mtl app").run_directory
+    notebook = parameterize_notebook(load_notebook_node(str(source)), given, report_mode=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    page = folder / f"{DEMOS[study]}.ipynb"
+    nbformat.write(notebook, page)
+    return page
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def serve(page: Path, port: int, say: Callable[[str], None] = print, open_browser: bool = False) -> int:
+    """Serve a notebook with Voila until Ctrl-C (or SIGTERM); everything that was started ends with it.
+
+    Returns Voila's exit status; 0 after Ctrl-C.
+
+    Raises:
+        ParameterError: Voila is not installed, or the port is taken.
+    """
+    _check(port)
+    command = [
+        sys.executable, "-m", "voila", str(page), f"--port={port}", "--Voila.ip=127.0.0.1",
+        "--strip_sources=True", "--show_tracebacks=True",
+    ]  # fmt: skip
+    if not open_browser:
+        command.append("--no-browser")
+    process = subprocess.Popen(command, cwd=project_root(), env=_environment(), start_new_session=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        while process.poll() is None and not _answers(port):
+            time.sleep(0.1)
+        if process.poll() is None:
+            say(f"Open http://127.0.0.1:{port} (the page takes some seconds to be made). Ctrl-C ends it.")
+        return process.wait()
+    except KeyboardInterrupt:
+        say("Ending.")
+        return 0
+    finally:
+        _end(process)
+
+
+def _check(port: int) -> None:
+    try:
+        import voila  # noqa: F401
+    except ImportError:
+        raise ParameterError("mtl app needs Voila: pip install 'mtl[app]'") from None
+    if _answers(port):
+        raise ParameterError(f"--port {port}: something listens there already; choose another one")
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _environment() -> dict[str, str]:
+    """Kernels find this package and the project, wherever the page lies."""
+    path = [str(project_root()), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), "JUPYTER_PLATFORM_DIRS": "1"}
+
+
+def _end(process: subprocess.Popen) -> None:
+    """End Voila and its kernels, which are of its session."""
+    for sent, patience in ((signal.SIGINT, PATIENCE), (signal.SIGTERM, PATIENCE), (signal.SIGKILL, PATIENCE)):
+        if process.poll() is not None and sent is not signal.SIGKILL:
+            continue
+        try:
+            os.killpg(process.pid, sent)
+            process.wait(patience)
+        except (ProcessLookupError, subprocess.TimeoutExpired):
+            continue
