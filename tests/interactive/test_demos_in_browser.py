@@ -1,0 +1,173 @@
+"""Each demo in JupyterLab and in Voila: real clicks, and what they did to the pixels and on the disk."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from demo_servers import ROOT, served, wait_for
+from PIL import Image
+
+from mtl.interactive.app import DEMOS, write_page
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+PATIENCE = 180_000  # milliseconds until a page with its networks is there
+STATUS = ".mtl-canvas [aria-live=polite]"
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Smoke runs of all studies that the demos made for themselves."""
+    root = tmp_path_factory.mktemp("outputs")
+    command = [sys.executable, "-m", "mtl.cli", "run", "demos", "--params", "smoke", "--no-preflight"]
+    command += ["-p", f"output_root={root}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return root
+
+
+def canvas_colour(page: Any, fx: float, fy: float) -> list[int]:
+    """RGBA of the canvas, in fractions of its size."""
+    script = "(c, [x, y]) => [...c.getContext('2d').getImageData(x * c.width, y * c.height, 1, 1).data]"
+    return page.locator(".mtl-canvas canvas").last.evaluate(script, [fx, fy])
+
+
+def picture_of(page: Any) -> str:
+    return page.locator(".mtl-canvas canvas").last.evaluate("c => c.toDataURL()")
+
+
+def click_canvas(page: Any, fx: float, fy: float, **options: Any) -> None:
+    canvas = page.locator(".mtl-canvas canvas").last
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    canvas.click(position={"x": fx * box["width"], "y": fy * box["height"]}, **options)
+
+
+def said(page: Any) -> str:
+    return page.locator(STATUS).last.inner_text()
+
+
+def until_said(page: Any, text: str) -> None:
+    wait_for(lambda: text in said(page), 60, page, f"{text!r} was never said; last: {said(page)!r}")
+
+
+def lines_of(journal: Path) -> int:
+    return len(journal.read_text().splitlines()) if journal.exists() else 0
+
+
+# ---------------------------------------------------------------------- what is done with each page
+
+
+def proofread(page: Any, run: Path) -> None:
+    """Click on a voxel, see the mask; remove the object that is there, and undo that."""
+    page.locator(".mtl-canvas canvas").last.wait_for(timeout=PATIENCE)
+    [journal] = [p / "journal.jsonl" for p in (run / "proofreading").glob("*/by_hand")]
+    before, done = picture_of(page), lines_of(journal)
+    click_canvas(page, 0.45, 0.5)
+    until_said(page, "Positive point 1")
+    wait_for(lambda: picture_of(page) != before, 30, page)
+    page.get_by_role("button", name="Remove").last.click()
+    wait_for(lambda: "removed" in said(page) or "does not exist" in said(page), 60, page, said(page))
+    removed = "removed" in said(page)
+    assert lines_of(journal) == done + removed
+    page.get_by_role("button", name="Undo action").last.click()
+    until_said(page, "Undone" if removed else "no action")
+
+
+def annotate(page: Any, run: Path) -> None:
+    """Click on what is proposed, or accept all of another tile; train; undo."""
+    page.locator(".mtl-canvas canvas").last.wait_for(timeout=PATIENCE)
+    journal = run / "annotations" / "by_hand" / "journal.jsonl"
+    done, before = lines_of(journal), picture_of(page)
+    click_canvas(page, 0.5, 0.5)
+    wait_for(lambda: any(t in said(page) for t in ("Accepted", "Added", "Not done")), 60, page, said(page))
+    if "Not done" in said(page):
+        page.get_by_role("button", name="Next tile").last.click()
+        until_said(page, "Tile")
+        page.get_by_role("button", name="Accept all").last.click()
+        wait_for(lambda: "Accepted" in said(page) or "failed" in said(page), 60, page)
+    assert lines_of(journal) > done, said(page)
+    wait_for(lambda: picture_of(page) != before, 30, page)
+    page.get_by_role("button", name="Train").last.click()
+    until_said(page, "Trained")
+    page.get_by_role("button", name="Undo action").last.click()
+    until_said(page, "Undone")
+
+
+def look_at_slices(page: Any, run: Path) -> None:
+    """Choose another slice, upload a good picture and a bad file."""
+    figures = page.locator("figure img")
+    figures.first.wait_for(timeout=PATIENCE)
+    first = figures.first.get_attribute("src")
+    page.locator("select").last.select_option(index=1)
+    wait_for(lambda: figures.first.get_attribute("src") != first, 60, page)
+    target = io.BytesIO()
+    Image.fromarray((np.hypot(*(np.mgrid[:64, :64] - 32)) < 24).astype(np.uint8) * 200).save(target, "png")
+    upload = page.locator("input[type=file]").last
+    upload.set_input_files({"name": "mine.png", "mimeType": "image/png", "buffer": target.getvalue()})
+    page.get_by_text("mine.png").first.wait_for(timeout=60_000)
+    assert figures.count() == 3
+    upload.set_input_files({"name": "notes.png", "mimeType": "image/png", "buffer": b"hello"})
+    page.get_by_role("alert").filter(has_text="notes.png").wait_for(timeout=60_000)
+    assert page.get_by_text("Not a medical device").count()
+
+
+def play(page: Any, run: Path) -> None:
+    """Play the clip, switch between attention and picture."""
+    page.locator(".mtl-canvas canvas").last.wait_for(timeout=PATIENCE)
+    assert page.get_by_text("Written:").count()
+    before = picture_of(page)
+    page.get_by_role("button", name="picture", exact=True).last.click()
+    wait_for(lambda: picture_of(page) != before, 60, page)
+    label = page.locator(".mtl-canvas canvas").last.get_attribute("aria-label")
+    page.locator(".jupyter-widget-play button, .widget-play button").first.click()
+    wait_for(lambda: page.locator(".mtl-canvas canvas").last.get_attribute("aria-label") != label, 60, page)
+
+
+FLOWS: dict[str, Callable[[Any, Path], None]] = {
+    "em": proofread,
+    "histology": annotate,
+    "brain_mri": look_at_slices,
+    "angiography": play,
+}
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    opened = browser.new_page(viewport={"width": 1280, "height": 1000})
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("host", ["voila", "lab"])
+@pytest.mark.parametrize("study", sorted(DEMOS))
+def test_a_demo_is_clicked(page: Any, outputs: Path, tmp_path: Path, study: str, host: str) -> None:
+    run = outputs / study / "smoke"
+    notebook = write_page(study, run)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    with served(host, notebook, tmp_path) as address:
+        page.goto(address, timeout=PATIENCE)
+        if host == "lab":
+            page.locator(".jp-Notebook .jp-Cell").first.click(timeout=PATIENCE)
+            page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=PATIENCE)
+            page.get_by_role("menuitem", name="Run", exact=True).click()
+            page.get_by_text("Run All Cells", exact=True).click()
+        FLOWS[study](page, run)
+        shots = Path(os.environ.get("MTL_SCREENSHOTS", tmp_path))
+        page.screenshot(path=shots / f"demo_{study}_{host}.png", full_page=host == "voila")
+    outside = [url for url in asked if "127.0.0.1" not in url and not url.startswith(("data:", "blob:"))]
+    assert outside == [], "the page works without the network"
+
+
+def test_runs_of_the_demos_say_what_they_stood_on(outputs: Path) -> None:
+    record = json.loads((outputs / "demos" / "smoke" / "run.json").read_text())
+    assert {entry["status"] for entry in record["notebooks"].values()} == {"ok"}
