@@ -54,8 +54,8 @@ class AngiographyPlayer(ipywidgets.VBox):
         self.seen: SeenClip | None = None
         self.last_error: Exception | None = None
         self.choice = ipywidgets.Dropdown(options=list(self.clips), description="Clip")
-        self.view = ipywidgets.ToggleButtons(options=[PICTURE, ATTENTION], description="Show")
-        self.word = ipywidgets.Dropdown(options=[("the whole report", -1)], description="of")
+        self.view = ipywidgets.ToggleButtons(options=[PICTURE, ATTENTION], style={"button_width": "7em"})
+        self.word = ipywidgets.Dropdown(options=[("the whole report", -1)], description="Attention of")
         self.canvas = CanvasWidget(np.zeros((1, 8, 8), np.uint8), "clip")
         self.play = ipywidgets.Play(min=0, max=0, interval=MILLISECONDS)
         self.told = ipywidgets.HTML()

@@ -29,6 +29,8 @@ DEMOS = {
     "em": "01_em_proofreading",
     "histology": "02_histology_annotation",
 }
+#: How cells of prose begin that say nothing to those who only look at the page.
+LEFT_OUT = ("## Parameters", "The next cell checks them", "## Results", "## Answer")
 PATIENCE = 10.0  # seconds that Voila has to end by itself
 
 
@@ -77,13 +79,17 @@ def run_to_show(
 
 
 def write_page(study: str, run: Path) -> Path:
-    """The demo notebook with the run written into its parameters, beside what the app leaves. Returns it."""
+    """The demo notebook with the run written into its parameters, without prose about running notebooks.
+
+    Returns its path, in the folder of the demo's own run.
+    """
     source = project_root() / "notebooks" / "demos" / f"{DEMOS[study]}.ipynb"
     root = run.parents[1]
     demos = parameters_class("demos")
     given = {"run": f"app_{study}_{run.name}", "study_run": str(run), "output_root": str(root)}
     folder = demos.from_values(given, "mtl app").run_directory
     notebook = parameterize_notebook(load_notebook_node(str(source)), given, report_mode=True)
+    notebook.cells = [cell for cell in notebook.cells if not cell.source.startswith(LEFT_OUT)]
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / f"{DEMOS[study]}.ipynb"
     nbformat.write(notebook, page)
@@ -108,7 +114,7 @@ def serve(page: Path, port: int, say: Callable[[str], None] = print, open_browse
     _check(port)
     command = [
         sys.executable, "-m", "voila", str(page), f"--port={port}", "--Voila.ip=127.0.0.1",
-        "--strip_sources=True", "--show_tracebacks=True",
+        "--strip_sources=True", "--show_tracebacks=True", "--template=mtl",
     ]  # fmt: skip
     if not open_browser:
         command.append("--no-browser")
@@ -142,9 +148,13 @@ def _answers(port: int) -> bool:
 
 
 def _environment() -> dict[str, str]:
-    """Kernels find this package and the project, wherever the page lies."""
-    path = [str(project_root()), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), "JUPYTER_PLATFORM_DIRS": "1"}
+    """Kernels find this package, wherever the page lies; Voila finds the page's template."""
+    ours = {"PYTHONPATH": project_root(), "JUPYTER_PATH": Path(__file__).with_name("jupyter")}
+    paths = {
+        name: os.pathsep.join([str(path), *filter(None, [os.environ.get(name)])])
+        for name, path in ours.items()
+    }
+    return {**os.environ, **paths, "JUPYTER_PLATFORM_DIRS": "1"}
 
 
 def _end(process: subprocess.Popen) -> None:

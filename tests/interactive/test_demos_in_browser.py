@@ -59,6 +59,12 @@ def until_said(page: Any, text: str) -> None:
     wait_for(lambda: text in said(page), 60, page, f"{text!r} was never said; last: {said(page)!r}")
 
 
+def upload(page: Any, file: dict[str, Any]) -> None:
+    with page.expect_file_chooser() as chosen:
+        page.get_by_role("button", name="Upload a slice or volume").last.click()
+    chosen.value.set_files(file)
+
+
 def lines_of(journal: Path) -> int:
     return len(journal.read_text().splitlines()) if journal.exists() else 0
 
@@ -69,7 +75,8 @@ def lines_of(journal: Path) -> int:
 def proofread(page: Any, run: Path) -> None:
     """Click on a voxel, see the mask; remove the object that is there, and undo that."""
     page.locator(".mtl-canvas canvas").last.wait_for(timeout=PATIENCE)
-    [journal] = [p / "journal.jsonl" for p in (run / "proofreading").glob("*/by_hand")]
+    newest = max((run / "proofreading").glob("*/*/by_hand"), key=lambda folder: folder.stat().st_mtime)
+    journal = newest / "journal.jsonl"
     before, done = picture_of(page), lines_of(journal)
     click_canvas(page, 0.45, 0.5)
     until_said(page, "Positive point 1")
@@ -111,11 +118,10 @@ def look_at_slices(page: Any, run: Path) -> None:
     wait_for(lambda: figures.first.get_attribute("src") != first, 60, page)
     target = io.BytesIO()
     Image.fromarray((np.hypot(*(np.mgrid[:64, :64] - 32)) < 24).astype(np.uint8) * 200).save(target, "png")
-    upload = page.locator("input[type=file]").last
-    upload.set_input_files({"name": "mine.png", "mimeType": "image/png", "buffer": target.getvalue()})
+    upload(page, {"name": "mine.png", "mimeType": "image/png", "buffer": target.getvalue()})
     page.get_by_text("mine.png").first.wait_for(timeout=60_000)
     assert figures.count() == 3
-    upload.set_input_files({"name": "notes.png", "mimeType": "image/png", "buffer": b"hello"})
+    upload(page, {"name": "notes.png", "mimeType": "image/png", "buffer": b"hello"})
     page.get_by_role("alert").filter(has_text="notes.png").wait_for(timeout=60_000)
     assert page.get_by_text("Not a medical device").count()
 

@@ -32,7 +32,8 @@ GOOD_ENOUGH = 0.9  # Dice at which the simulated proofreader stops clicking
 class ProofreadingScene:
     """``image`` float, ``truth`` int64 (-100 unknown) and ``automatic`` int32, each ``(*sp)``.
 
-    ``spacing``: nm along each axis. ``folder``: where work on it lies, a folder for each proofreader.
+    ``spacing``: nm along each axis. ``folder``: where work on this very piece lies, a folder for each
+    proofreader.
     """
 
     image: np.ndarray
@@ -68,6 +69,7 @@ def proofreading_scene(study: EMStudy, arm: str, planes: int, side: int) -> Proo
         slice(start := max(0, (length - most) // 2), start + min(most, length))
         for length, most in zip(test.shape, wanted, strict=True)
     )
+    piece = "_".join(f"{side.start}-{side.stop}" for side in window)
     image = test.read(window)[0]
     shape = image.shape[-dims:]
     automatic = np.where(found.foreground[window], found.labels[window], 0).reshape(shape)
@@ -77,7 +79,7 @@ def proofreading_scene(study: EMStudy, arm: str, planes: int, side: int) -> Proo
         automatic=automatic.astype(np.int32),
         session=ClickSession(model.to(study.fabric.device), image.reshape(shape), threshold=threshold),
         spacing=tuple(test.spacing[-dims:]),
-        folder=study.run.path / "proofreading" / arm,
+        folder=study.run.path / "proofreading" / arm / piece,
         label=f"{test.name}, {' x '.join(map(str, shape))} voxels",
     )
 
