@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -147,6 +148,21 @@ FLOWS: dict[str, Callable[[Any, Path], None]] = {
 }
 
 
+def run_all_cells(page: Any) -> None:
+    """Once more where JupyterLab, still starting, lost the wish."""
+    page.locator(".jp-Notebook .jp-Cell").first.click(timeout=PATIENCE)
+    page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=PATIENCE)
+    begun = page.locator(".jp-InputPrompt").filter(has_text=re.compile(r"\[(\*|\d+)\]"))
+    for _ in range(4):
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_text("Run All Cells", exact=True).click()
+        for _ in range(150):
+            if begun.count():
+                return
+            page.wait_for_timeout(100)
+    raise AssertionError("no cell was run")
+
+
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
     opened = browser.new_page(viewport={"width": 1280, "height": 1000})
@@ -164,10 +180,7 @@ def test_a_demo_is_clicked(page: Any, outputs: Path, tmp_path: Path, study: str,
     with served(host, notebook, tmp_path) as address:
         page.goto(address, timeout=PATIENCE)
         if host == "lab":
-            page.locator(".jp-Notebook .jp-Cell").first.click(timeout=PATIENCE)
-            page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=PATIENCE)
-            page.get_by_role("menuitem", name="Run", exact=True).click()
-            page.get_by_text("Run All Cells", exact=True).click()
+            run_all_cells(page)
         FLOWS[study](page, run)
         shots = Path(os.environ.get("MTL_SCREENSHOTS", tmp_path))
         page.screenshot(path=shots / f"demo_{study}_{host}.png", full_page=host == "voila")
