@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold
 
 from mtl.errors import ParameterError, ProtocolError
 from mtl.files import read_json, sha256_of, write_json
@@ -163,12 +162,16 @@ def _fold(
 
 def _kfold(part: pd.DataFrame, n_folds: int, seed: int) -> list[set[str]]:
     """Test groups of each fold."""
+    from sklearn.model_selection import StratifiedGroupKFold  # takes a second; a frozen split does without
+
     folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
     return [set(part["group"].iloc[test]) for _, test in folds.split(part, part["cls"], part["group"])]
 
 
 def _draw(part: pd.DataFrame, fraction: float, seed: int) -> set[str]:
     """Groups that make up ``fraction`` of the units, balanced as the whole is: the best of many draws."""
+    from sklearn.model_selection import GroupShuffleSplit  # as above
+
     shuffles = GroupShuffleSplit(CANDIDATES, test_size=fraction, random_state=seed)
     positive = part["cls"].to_numpy()
     target = fraction * np.array([len(part) - positive.sum(), positive.sum()])

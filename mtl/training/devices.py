@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def make_fabric(device: str = "auto", precision: str = "32-true", deterministic: bool = False) -> Fabric:
@@ -20,6 +22,9 @@ def make_fabric(device: str = "auto", precision: str = "32-true", deterministic:
         deterministic: only algorithms that give the same bits every time (process-wide, slower on a GPU);
             an operation that has none raises PyTorch's own error. A CPU run repeats itself without.
     """
+    from lightning_fabric import Fabric  # takes two seconds: only where something is trained
+    from lightning_fabric.strategies import DDPStrategy
+
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     if deterministic:  # cuBLAS reads this when it starts
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from mtl.training.diagnostics import GradientProbe
@@ -22,6 +21,9 @@ from mtl.training.objective import Batch, Objective
 from mtl.training.reduction import single_process
 from mtl.training.sampling import EpochLoader
 from mtl.training.stages import Stage, make_optimiser, prepare_parts
+
+if TYPE_CHECKING:  # two seconds of imports, needed where something is trained
+    from lightning_fabric import Fabric
 
 #: The fewest batches that a gradient probe takes.
 PROBED = 2

@@ -11,10 +11,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from mtl.errors import TrainingError
@@ -31,6 +30,9 @@ from mtl.training.sampling import EpochLoader
 from mtl.training.stage_result import StageResult, discard_result, is_finished, write_result
 from mtl.training.stages import Stage, make_optimiser, make_schedule, prepare_parts
 from mtl.training.weight_average import WeightAverage
+
+if TYPE_CHECKING:  # two seconds of imports, needed where something is trained
+    from lightning_fabric import Fabric
 
 
 class StageTrainer:

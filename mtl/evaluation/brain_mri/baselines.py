@@ -18,10 +18,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from mtl.errors import DataError, ProtocolError
 from mtl.evaluation.segmentation import case_scores
@@ -81,6 +77,12 @@ def fit_histogram_baseline(
     smallest = min((len(np.unique(groups[train_y == label])) for label in (0, 1)), default=0)
     if smallest < 2:
         raise ProtocolError("the histogram baseline needs at least 2 training groups of each class")
+    # imported here: they take a second, and only this baseline needs them
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     search = GridSearchCV(
         make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000)),
         {"logisticregression__C": REGULARISATION},

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
+from typing import TYPE_CHECKING
 
-from lightning_fabric import Fabric
 from tokenizers import Tokenizer
 
 from mtl.datasets.angiography import Clip
@@ -39,6 +39,9 @@ from mtl.training.loop import StageTrainer
 from mtl.training.sampling import EpochLoader
 from mtl.training.stage_result import StageResult, is_finished
 from mtl.training.stages import Stage
+
+if TYPE_CHECKING:  # two seconds of imports, needed where something is trained
+    from lightning_fabric import Fabric
 
 #: Parameters that change which networks are trained, where and how fast, or what is made of them later.
 WITHOUT_EFFECT = {

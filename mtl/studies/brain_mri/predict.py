@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from mtl.evaluation.segmentation import case_scores
@@ -118,4 +117,6 @@ def _classification_scores(labels: np.ndarray, probabilities: np.ndarray) -> dic
     if len(np.unique(labels)) < 2:
         return {"balanced_accuracy": float("nan"), "roc_auc": float("nan")}
     accuracy = balanced_accuracy(labels, probabilities >= 0.5, np.ones((1, len(labels))))
+    from sklearn.metrics import roc_auc_score  # takes half a second: only here
+
     return {"balanced_accuracy": float(accuracy[0]), "roc_auc": float(roc_auc_score(labels, probabilities))}

@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 from torch.nn import functional as F
 
@@ -26,6 +26,9 @@ from mtl.training.loop import StageTrainer
 from mtl.training.sampling import BalancedSampler, EpochLoader, ShuffledSampler
 from mtl.training.stage_result import is_finished
 from mtl.training.stages import Stage
+
+if TYPE_CHECKING:  # two seconds of imports, needed where something is trained
+    from lightning_fabric import Fabric
 
 DEPTH, DROPOUT, LEARNING_RATE, EVALUATION_BATCH = 3, 0.2, 1e-3, 64
 _CARD = "# Small classifier of the shortcut laboratory\n\nFor an experiment only; not a medical device.\n"

@@ -6,11 +6,10 @@ import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from mtl.datasets.brain_mri import MultiSourceDataset, collate
@@ -37,6 +36,9 @@ from mtl.training.objective import Batch
 from mtl.training.sampling import EpochLoader
 from mtl.training.stage_result import StageResult, is_finished
 from mtl.training.stages import Stage
+
+if TYPE_CHECKING:  # two seconds of imports, needed where something is trained
+    from lightning_fabric import Fabric
 
 EVALUATION_BATCH = 32
 

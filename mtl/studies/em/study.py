@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from functools import cached_property, partial
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 
 from mtl.datasets.em import CropDataset, EMVolume, ZSplit
 from mtl.errors import MissingArtefactError, ParameterError
@@ -32,6 +32,9 @@ from mtl.training.loop import StageTrainer
 from mtl.training.sampling import EpochLoader
 from mtl.training.stage_result import StageResult, is_finished
 from mtl.training.stages import Stage
+
+if TYPE_CHECKING:  # two seconds of imports, needed where something is trained
+    from lightning_fabric import Fabric
 
 #: Residual blocks of the backbone's levels, finest first (those of SegResNet, and more of its last).
 BLOCKS_DOWN = (1, 2, 2, 4, 4, 4)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from functools import cached_property, partial
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 
 from mtl.datasets.histology import NucleiTile
 from mtl.errors import MissingArtefactError, ParameterError
@@ -38,6 +38,9 @@ from mtl.training.loop import StageTrainer
 from mtl.training.sampling import EpochLoader
 from mtl.training.stage_result import StageResult, is_finished
 from mtl.training.stages import Stage
+
+if TYPE_CHECKING:  # two seconds of imports, needed where something is trained
+    from lightning_fabric import Fabric
 
 #: Parameters that change which networks are trained, where and how fast, or what is made of them later.
 WITHOUT_EFFECT = {
