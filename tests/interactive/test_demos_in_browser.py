@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 from demo_servers import ROOT, served, wait_for
 from PIL import Image
@@ -187,48 +186,6 @@ def test_a_demo_is_clicked(page: Any, outputs: Path, tmp_path: Path, study: str,
         page.screenshot(path=shots / f"demo_{study}_{host}.png", full_page=host == "voila")
     outside = [url for url in asked if "127.0.0.1" not in url and not url.startswith(("data:", "blob:"))]
     assert outside == [], "the page works without the network"
-
-
-def kill_kernel() -> None:
-    """SIGKILL to the kernel that this process's JupyterLab started."""
-    [kernel] = [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if "ipykernel_launcher" in " ".join(child.cmdline())
-    ]
-    kernel.kill()
-    kernel.wait(20)
-
-
-@pytest.mark.parametrize("study", ["em", "histology"])
-def test_a_killed_kernel_loses_no_accepted_action(
-    page: Any, outputs: Path, tmp_path: Path, study: str
-) -> None:
-    run = outputs / study / "smoke"
-    with served("lab", write_page(study, run), tmp_path) as address:
-        page.goto(address, timeout=PATIENCE)
-        run_all_cells(page)
-        page.locator(".mtl-canvas canvas").last.wait_for(timeout=PATIENCE)
-        if study == "em":
-            click_canvas(page, 0.45, 0.5)
-            until_said(page, "Positive point 1")
-            page.get_by_role("button", name="Accept").last.click()
-            until_said(page, "accepted")
-        else:
-            page.get_by_role("button", name="Accept all").last.click()
-            until_said(page, "Accepted")
-        journal = max(run.rglob("by_hand/**/journal.jsonl"), key=lambda path: path.stat().st_mtime)
-        kept = journal.read_text()
-        assert kept.endswith("}\n")
-        kill_kernel()
-        page.get_by_text("The kernel for").first.wait_for(timeout=60_000)
-        page.get_by_role("button", name="Ok", exact=True).click()
-        page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=PATIENCE)
-        run_all_cells(page)
-        wait_for(lambda: "are there from before" in said(page), 120, page, said(page))
-        assert journal.read_text() == kept
-        shots = Path(os.environ.get("MTL_SCREENSHOTS", tmp_path))
-        page.screenshot(path=shots / f"killed_{study}.png")
 
 
 def test_runs_of_the_demos_say_what_they_stood_on(outputs: Path) -> None:
