@@ -53,6 +53,11 @@ def sum_over_ranks(fabric: Fabric, tensor: Tensor) -> Tensor:
     return tensor if fabric.world_size == 1 else fabric.all_reduce(tensor, reduce_op="sum")
 
 
+def summed_counts(fabric: Fabric, counts: Tensor) -> Tensor:
+    """Counts on the CPU, summed over all ranks; one process need not bring them to its device."""
+    return counts if fabric.world_size == 1 else sum_over_ranks(fabric, counts.to(fabric.device)).cpu()
+
+
 def names_on_all_ranks(fabric: Fabric, names: list[str]) -> list[str]:
     """The names that any rank has, sorted, the same everywhere."""
     if fabric.world_size == 1:

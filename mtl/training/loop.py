@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,13 @@ from torch import Tensor, nn
 from mtl.errors import TrainingError
 from mtl.files import sha256_of
 from mtl.training.checkpoints import load_model, load_training_state, save_model, save_training_state
-from mtl.training.devices import average_buffers, names_on_all_ranks, start_alike, sum_over_ranks
+from mtl.training.devices import (
+    average_buffers,
+    names_on_all_ranks,
+    start_alike,
+    sum_over_ranks,
+    summed_counts,
+)
 from mtl.training.diagnostics import GradientProbe
 from mtl.training.history import History, loss_keys
 from mtl.training.meters import FiniteGuard, LossMeter
@@ -162,7 +169,7 @@ class StageTrainer:
 
     # ------------------------------------------------------------------ one step
     def _train_step(self, window: list[Batch]) -> None:
-        shares = unit_shares(window, self.stage.tasks, self._summed_counts)
+        shares = unit_shares(window, self.stage.tasks, partial(summed_counts, self.fabric))
         self.balancer.begin_step(self.step / max(self.steps_per_epoch * self.stage.epochs - 1, 1))
         for batch, share in zip(window, shares, strict=True):
             batch = self.fabric.to_device(batch)
@@ -291,12 +298,6 @@ class StageTrainer:
     def _reduce(self) -> Reduce:
         """What balancers sum with; in one process the identity that they know, so that nothing is copied."""
         return single_process if self.fabric.world_size == 1 else self._sum_over_ranks
-
-    def _summed_counts(self, counts: Tensor) -> Tensor:
-        """Counts on the CPU, which one process need not bring to its device."""
-        if self.fabric.world_size == 1:
-            return counts
-        return self._sum_over_ranks(counts.to(self.fabric.device)).cpu()
 
     def _sum_over_ranks(self, tensor: Tensor) -> Tensor:
         return sum_over_ranks(self.fabric, tensor)

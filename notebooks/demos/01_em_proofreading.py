@@ -50,7 +50,7 @@ from mtl.interactive.stills import still
 from mtl.reporting.claims import claim, show_table
 from mtl.reporting.figures import show_figure, use_report_style
 from mtl.reporting.metrics_file import write_metrics
-from mtl.studies.demos import proofreading_answer
+from mtl.studies.demo_answers import proofreading_answer
 from mtl.studies.em.proofreading import proofread_by_simulation, proofreading_scene, worst_objects
 from mtl.studies.em.study import EMStudy
 from mtl.studies.provenance import hardware, record_provenance

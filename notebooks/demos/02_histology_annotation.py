@@ -46,7 +46,7 @@ from mtl.interactive.stills import still
 from mtl.reporting.claims import claim, show_table
 from mtl.reporting.figures import show_figure, use_report_style
 from mtl.reporting.metrics_file import write_metrics
-from mtl.studies.demos import annotation_answer
+from mtl.studies.demo_answers import annotation_answer
 from mtl.studies.histology.annotation_by_hand import AnnotationByHand
 from mtl.studies.histology.annotation_clicks import act_as_annotator, mean_pq
 from mtl.studies.histology.study import HistologyStudy

@@ -46,7 +46,7 @@ from mtl.reporting.figures import show_figure, use_report_style
 from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.brain_mri.panel_cases import measured_performance, panel_slices, trained_network
 from mtl.studies.brain_mri.study import BrainMriStudy
-from mtl.studies.demos import panel_answer
+from mtl.studies.demo_answers import panel_answer
 from mtl.studies.provenance import record_provenance
 from mtl.studies.run_directory import RunDirectory
 

@@ -46,7 +46,7 @@ from mtl.reporting.figures import show_figure, use_report_style
 from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.angiography.player_clips import PlayerClips
 from mtl.studies.angiography.study import AngiographyStudy
-from mtl.studies.demos import player_answer
+from mtl.studies.demo_answers import player_answer
 from mtl.studies.provenance import record_provenance
 from mtl.studies.run_directory import RunDirectory
 

@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
+from notebook_servers import served, wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CELL = """
@@ -35,49 +31,15 @@ w
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory, project_root: Path) -> Iterator[tuple[str, Path]]:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """Address of a JupyterLab in an empty folder with one notebook, and that folder."""
     folder = tmp_path_factory.mktemp("lab")
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(
         nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)], metadata=kernel), folder / "w.ipynb"
     )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    places = {
-        name: str(folder / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
-    }
-    path = {"PYTHONPATH": str(project_root), "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces")}
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", f"--port={port}", "--allow-root"]
-    options = ["--IdentityProvider.token=", f"--ServerApp.root_dir={folder}", "--ServerApp.port_retries=0"]
-    with (folder / "lab.log").open("w") as log:
-        server = subprocess.Popen(
-            [*command, *options], env={**os.environ, **places, **path}, stdout=log, stderr=log, cwd=folder
-        )
-    try:
-        wait_for(lambda: answers(port) or server.poll() is not None, 90)
-        assert server.poll() is None, (folder / "lab.log").read_text()[-2000:]
-        yield f"http://127.0.0.1:{port}/lab/tree/w.ipynb", folder
-    finally:
-        server.send_signal(signal.SIGTERM)
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def wait_for(condition: Any, seconds: float, page: Any = None) -> None:
-    """Until ``condition()`` holds; a page keeps running meanwhile."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        page.wait_for_timeout(100) if page else time.sleep(0.1)
+    with served("lab", folder / "w.ipynb", folder) as address:
+        yield address, folder
 
 
 def colour(page: Any, fx: float, fy: float) -> list[int]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from demo_servers import ROOT, served, wait_for
+from notebook_servers import ROOT, served, wait_for
 from PIL import Image
 
 from mtl.interactive.app import DEMOS, write_page

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from mtl.files import sha256_of
-from mtl.inference.histology import Decoding, NucleiMaps
+from mtl.inference.histology import Decoding, NucleiMaps, decode
 from mtl.inference.histology.click_to_nucleus import RADIUS, nucleus_around
 from mtl.inference.histology.nuclei_geojson import write_nuclei_geojson
 from mtl.inference.label_tiff import write_label_tiff
@@ -53,6 +53,7 @@ class AnnotationByHand:
         self.trainings = sum((stage / "stage.json").exists() for stage in self._stages(name))
         self.model = self._newest_model()
         self._maps: dict[str, NucleiMaps] = {}
+        self._found: dict[str, np.ndarray] = {}  # decoded from them
 
     def maps(self, tile: str) -> NucleiMaps:
         """What the present network says of a tile."""
@@ -62,7 +63,10 @@ class AnnotationByHand:
 
     def proposals(self, tile: str) -> tuple[np.ndarray, np.ndarray]:
         """Ids 1..N ``(H, W)`` of what is proposed outside of what was outlined or rejected; confidences."""
-        return self.rounds.proposals(self.tiles[tile], self.maps(tile), self.decoding)
+        maps = self.maps(tile)
+        if tile not in self._found:
+            self._found[tile] = decode(maps.probability, maps.hv_map, self.decoding)
+        return self.rounds.proposals(self.tiles[tile], maps, self._found[tile])
 
     @cached_property
     def decoding(self) -> Decoding:
@@ -90,6 +94,7 @@ class AnnotationByHand:
         self.model = self.rounds.train(self.trainings + 1, self.model, on_step)
         self.trainings += 1
         self._maps.clear()
+        self._found.clear()
         return self.session.counts()["outlined"]
 
     def save(self, folder: str | Path | None = None) -> list[Path]:

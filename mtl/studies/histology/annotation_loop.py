@@ -103,7 +103,8 @@ class AnnotationLoop:
                 decisions = draw_at_random(tile.instances, done, rng)
             else:
                 maps = self.rounds.maps(tile, model)
-                decisions = review(*self.rounds.proposals(tile, maps, decoding), tile.instances, done)
+                found = decode(maps.probability, maps.hv_map, decoding)
+                decisions = review(*self.rounds.proposals(tile, maps, found), tile.instances, done)
             yield from ((tile, decision) for decision in decisions)
 
     def _score(self, model: UNetMultiTask, decoding: Decoding, number: int) -> list[dict]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 from mtl.datasets.histology import NucleiTile, PatchDataset, StainAugmentation
 from mtl.errors import ParameterError
 from mtl.files import sha256_of
-from mtl.inference.histology import Decoding, NucleiMaps, decode, predict_maps
+from mtl.inference.histology import Decoding, NucleiMaps, predict_maps
 from mtl.inference.histology.annotation_session import AnnotationSession, Entry
 from mtl.models.histology import UNetMultiTask
 from mtl.studies.histology.data import patch_loader
@@ -56,21 +57,24 @@ class AnnotationRounds:
         return Decoding(**tune_decoding(maps, tiles, PROPOSED, self.study).settings)
 
     def proposals(
-        self, tile: NucleiTile, maps: NucleiMaps, decoding: Decoding
+        self, tile: NucleiTile, maps: NucleiMaps, found: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Nuclei proposed outside what was outlined or rejected, and the mean confidence in each.
+        """Nuclei outside what was outlined or rejected, and the mean confidence in each.
+
+        Args:
+            maps: what the network says of the tile. found: ids ``(H, W)`` decoded from them.
 
         Returns:
             int32 ids 1..N ``(H, W)``, 0 for nothing; ``(N,)``.
         """
-        found = decode(maps.probability, maps.hv_map, decoding)
-        ids = np.unique(found[found > 0])
         settled = (self.session.instances(tile.id) > 0) | self.session.rejected(tile.id)
-        free = [i for i in ids if settled[found == i].mean() < 0.5]
-        table = np.zeros(int(found.max()) + 1, np.int32)
+        flat = found.ravel()
+        sizes = np.bincount(flat)
+        shares = np.bincount(flat, settled.ravel()) / np.maximum(sizes, 1)
+        (free,) = np.nonzero((sizes > 0) & (shares < 0.5) & (np.arange(len(sizes)) > 0))
+        table = np.zeros(len(sizes), np.int32)
         table[free] = np.arange(1, len(free) + 1)
-        proposals = table[found]
-        return proposals, np.array([maps.probability[proposals == k].mean() for k in range(1, len(free) + 1)])
+        return table[found], (np.bincount(flat, maps.probability.ravel()) / np.maximum(sizes, 1))[free]
 
     def train(
         self, number: int, model: UNetMultiTask, on_step: Callable[[int, int], None] | None = None
@@ -112,21 +116,9 @@ class AnnotationRounds:
         return model
 
     def _stage(self) -> Stage:
-        p, settings = self.study.parameters, self.study.settings(self.training)
-        return Stage(
-            name=f"annotation, {self.name}",
-            learning_rates=settings.learning_rates,
-            epochs=1,
-            tasks=settings.tasks,
-            task_weights=settings.task_weights,
-            balancer=p.balancer,
-            weight_decay=p.weight_decay,
-            min_learning_rate=p.min_lr,
-            clip=p.clip,
-            average=p.average,
-            selection="dice",
-            seed=settings.seed,
-        )
+        """One pass over a round's patches, else as the study trains."""
+        settings = self.study.settings(self.training)
+        return replace(settings, name=f"annotation, {self.name}", epochs=1, accumulate=1)
 
 
 def loop_settings(study: HistologyStudy) -> str:

@@ -1,4 +1,4 @@
-"""Voila and JupyterLab, started on a demo's page and ended with everything that they started."""
+"""Voila and JupyterLab, started on a notebook and ended with everything that they started."""
 
 from __future__ import annotations
 
