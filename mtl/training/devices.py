@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+from mtl.training.reduction import Reduce, single_process
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -51,6 +54,11 @@ def make_fabric(device: str = "auto", precision: str = "32-true", deterministic:
 def sum_over_ranks(fabric: Fabric, tensor: Tensor) -> Tensor:
     """Sum of ``tensor`` over all ranks; the tensor itself in one process."""
     return tensor if fabric.world_size == 1 else fabric.all_reduce(tensor, reduce_op="sum")
+
+
+def reduction(fabric: Fabric) -> Reduce:
+    """What balancers sum with; in one process the identity that they know, so that nothing is copied."""
+    return single_process if fabric.world_size == 1 else partial(sum_over_ranks, fabric)
 
 
 def summed_counts(fabric: Fabric, counts: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mtl.errors import TrainingError
 from mtl.files import sha256_of
@@ -23,6 +23,7 @@ from mtl.training.checkpoints import load_model, load_training_state, save_model
 from mtl.training.devices import (
     average_buffers,
     names_on_all_ranks,
+    reduction,
     start_alike,
     sum_over_ranks,
     summed_counts,
@@ -32,7 +33,6 @@ from mtl.training.history import History, loss_keys
 from mtl.training.meters import FiniteGuard, LossMeter
 from mtl.training.objective import Batch, Objective, check_contract, unit_shares
 from mtl.training.progress import StageProgress
-from mtl.training.reduction import Reduce, single_process
 from mtl.training.sampling import EpochLoader
 from mtl.training.stage_result import StageResult, discard_result, is_finished, write_result
 from mtl.training.stages import Stage, make_optimiser, make_schedule, prepare_parts
@@ -163,7 +163,7 @@ class StageTrainer:
                 self._measure_gradients()
         self.guard.flush()
         names = names_on_all_ranks(self.fabric, self.meter.names)
-        means = self.meter.means(names, self._sum_over_ranks, self.fabric.device)
+        means = self.meter.means(names, partial(sum_over_ranks, self.fabric), self.fabric.device)
         self.balancer.end_epoch({task: means[task] for task in self.stage.tasks if task in means})
         return means
 
@@ -182,7 +182,7 @@ class StageTrainer:
             self.balancer.backward(
                 losses, share, shared=self.shared, specific=self.specific, run_backward=self.fabric.backward
             )
-        self.balancer.finish(self._reduce, shared=self.shared, specific=self.specific)
+        self.balancer.finish(reduction(self.fabric), shared=self.shared, specific=self.specific)
         if any(p.grad is not None for p in self.shared + self.specific):
             self._clip([name for batch in window for name in batch["id"]])
             self.stepper.step()
@@ -292,12 +292,3 @@ class StageTrainer:
             (self.folder / "training_state.pt").unlink(missing_ok=True)
         self.fabric.barrier()
         return StageResult.load(self.folder)
-
-    # ------------------------------------------------------------------ ranks
-    @property
-    def _reduce(self) -> Reduce:
-        """What balancers sum with; in one process the identity that they know, so that nothing is copied."""
-        return single_process if self.fabric.world_size == 1 else self._sum_over_ranks
-
-    def _sum_over_ranks(self, tensor: Tensor) -> Tensor:
-        return sum_over_ranks(self.fabric, tensor)
