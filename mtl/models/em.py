@@ -9,6 +9,7 @@ itself, so that a click changes nothing beyond its reach.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ from mtl.models.prompts import (
     PointPromptEncoder,
     PointPrompts,
     ball_offsets,
-    check_points,
+    check_prompts,
     click_balls,
     embedding_logits,
 )
@@ -84,8 +85,18 @@ class EMModel(PartitionedModel, PyTorchModelHubMixin):
         _check_choice("backbone", backbone, tuple(BACKBONES))
         if spatial_dims not in (2, 3):
             raise ParameterError(f"spatial_dims = {spatial_dims}: 2 or 3 is expected")
-        if spacing is not None and len(spacing) != spatial_dims:
-            raise ParameterError(f"spacing has {len(spacing)} entries, spatial_dims is {spatial_dims}")
+        sizes = {"in_channels": in_channels, "features": features, "embedding_channels": embedding_channels}
+        for name, value, least in (*((*size, 1) for size in sizes.items()), ("n_classes", n_classes, 2)):
+            if value < least:
+                raise ParameterError(f"{name} = {value}: at least {least} is expected")
+        if not (0 <= ball_radius < math.inf and 0 < delta_d < math.inf):
+            raise ParameterError(
+                f"ball_radius = {ball_radius}, delta_d = {delta_d}: 0 up, and above 0, expected"
+            )
+        if spacing is not None and (
+            len(spacing) != spatial_dims or not all(0 < step < math.inf for step in spacing)
+        ):
+            raise ParameterError(f"spacing = {tuple(spacing)}: {spatial_dims} positive numbers are expected")
         if injection == "multiscale" and backbone != "SegResNet":
             raise ParameterError(f"injection 'multiscale' needs the backbone SegResNet, not {backbone}")
         self.spatial_dims, self.n_classes, self.injection, self.delta_d = (
@@ -95,8 +106,8 @@ class EMModel(PartitionedModel, PyTorchModelHubMixin):
             delta_d,
         )
         self.spacing, self.intensity = spacing, intensity
-        sizes = {"blocks_down": blocks_down, "blocks_up": blocks_up} if backbone == "SegResNet" else {}
-        self.backbone = BACKBONES[backbone](spatial_dims, in_channels, features, **sizes)
+        blocks = {"blocks_down": blocks_down, "blocks_up": blocks_up} if backbone == "SegResNet" else {}
+        self.backbone = BACKBONES[backbone](spatial_dims, in_channels, features, **blocks)
         self.semantic_head = LocalHead(features, features, n_classes, spatial_dims)
         self.instance_head = LocalHead(features, features, embedding_channels, spatial_dims)
         if geometry:
@@ -164,12 +175,12 @@ class EMModel(PartitionedModel, PyTorchModelHubMixin):
                 f"images have shape {tuple(images.shape)}; (B, channels, *sp) with {self.spatial_dims} "
                 "spatial axes is expected"
             )
-        shape = tuple(images.shape[2:])
+        if self.reruns_encoder and point_prompts is not None:
+            check_prompts(point_prompts, semantic_ids, images, self.n_classes)
         if self.injection == "input":
             return self.backbone(torch.cat([images, self._balls(images, point_prompts)], dim=1))
         if self.injection != "multiscale" or point_prompts is None:
             return self.backbone(images)
-        _check_on_cpu(point_prompts, shape)
         ids = _or_foreground(semantic_ids, point_prompts)
 
         def residual(level: int, grid: tuple[int, ...]) -> Tensor:
@@ -207,7 +218,7 @@ class EMModel(PartitionedModel, PyTorchModelHubMixin):
         """
         prompted = point_prompts is not None
         if prompted:
-            _check_on_cpu(point_prompts, tuple(features.shape[2:]))
+            check_prompts(point_prompts, semantic_ids, features, self.n_classes)
         if prompted and self.injection == "late":
             ids = _or_foreground(semantic_ids, point_prompts)
             if automatic is not None:
@@ -272,19 +283,12 @@ class EMModel(PartitionedModel, PyTorchModelHubMixin):
         shape = tuple(images.shape[2:])
         if prompts is None:
             return images.new_zeros(len(images), 2, *shape)
-        _check_on_cpu(prompts, shape)
         return click_balls(prompts, shape, self.offsets).to(images.dtype)
 
 
 def _check_choice(name: str, value: str, known: Sequence[str]) -> None:
     if value not in known:
         raise ParameterError(f"{name}: {value!r} is not one of {', '.join(known)}")
-
-
-def _check_on_cpu(prompts: PointPrompts, shape: tuple[int, ...]) -> None:
-    # A GPU would have to be waited for; there, who makes the batch has checked it.
-    if not prompts.points.is_cuda:
-        check_points(prompts, shape)
 
 
 def _or_foreground(semantic_ids: Tensor | None, prompts: PointPrompts) -> Tensor:

@@ -66,6 +66,20 @@ def check_points(
         )
 
 
+def check_prompts(prompts: PointPrompts, semantic_ids: Tensor | None, batch: Tensor, n_classes: int) -> None:
+    """Refuse prompts that do not fit a batch ``(B, channels, *sp)``. Raises ``ParameterError``."""
+    if len(prompts.points) != len(batch) or (semantic_ids is not None and len(semantic_ids) != len(batch)):
+        classes = "" if semantic_ids is None else f" and {len(semantic_ids)} semantic_ids"
+        raise ParameterError(
+            f"{len(prompts.points)} rows of points{classes} for a batch of {len(batch)}: one each is expected"
+        )
+    if prompts.points.is_cuda:
+        return  # it would have to be waited for; there, who makes the batch has checked it
+    check_points(prompts, tuple(batch.shape[2:]))
+    if semantic_ids is not None:
+        check_classes(semantic_ids, n_classes)
+
+
 def paint(points: Tensor, values: Tensor, shape: tuple[int, ...], offsets: Tensor | None = None) -> Tensor:
     """Zeros but for ``values`` at ``points``.
 

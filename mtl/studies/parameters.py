@@ -56,7 +56,7 @@ def inside_project(path: str | Path) -> str:
 class Parameters(BaseModel):
     """Validated values of a flat file: unknown names are refused, and every field has a description."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
     study: ClassVar[str]
 
     @classmethod

@@ -94,9 +94,12 @@ def instances_of(labels: ArrayLike, spacing: Sequence[float], ignore_index: int 
 
 
 def _checked_spacing(spacing: Sequence[float], ndim: int) -> tuple[float, ...]:
-    values = tuple(float(value) for value in spacing)
+    try:
+        values = tuple(float(value) for value in spacing)
+    except (TypeError, ValueError):  # None, one number, or words
+        values = ()
     if len(values) != ndim or not all(0 < value < np.inf for value in values):
-        raise ParameterError(f"spacing = {values}: {ndim} positive numbers needed, nm along each axis")
+        raise ParameterError(f"spacing = {spacing}: {ndim} positive numbers needed, nm along each axis")
     return values
 
 

@@ -310,7 +310,13 @@ def test_the_encoder_of_vista3d_fits_too(dims, injection):
         ({"injection": "early"}, "injection: 'early' is not one of late, input"),
         ({"backbone": "UNet"}, "backbone: 'UNet'"),
         ({"dims": 4}, "spatial_dims = 4"),
-        ({"spacing": [6.0]}, "spacing has 1 entries, spatial_dims is 2"),
+        ({"spacing": [6.0]}, r"spacing = \(6.0,\): 2 positive numbers"),
+        ({"spacing": [0.0, 1.0]}, r"spacing = \(0.0, 1.0\): 2 positive numbers"),
+        ({"features": 0}, "features = 0: at least 1"),
+        ({"n_classes": 1}, "n_classes = 1: at least 2"),
+        ({"embedding_channels": 0}, "embedding_channels = 0: at least 1"),
+        ({"ball_radius": float("nan")}, "ball_radius = nan"),
+        ({"delta_d": 0.0}, "delta_d = 0.0"),
         ({"blocks_up": (1, 1)}, "blocks_up has 2 entries; 1 are expected"),
         ({"injection": "multiscale", "backbone": "VISTA3D"}, "'multiscale' needs the backbone SegResNet"),
     ],
@@ -323,3 +329,16 @@ def test_arguments_out_of_range_are_named(arguments, message):
 def test_a_volume_for_the_flat_network_is_refused():
     with pytest.raises(ParameterError, match=r"images have shape \(2, 1, 6, 8, 10\).*2 spatial axes"):
         small_model(2)(image(3))
+
+
+@pytest.mark.parametrize("injection", INJECTIONS)
+def test_prompts_that_do_not_fit_the_batch_are_refused_in_every_arm(injection):
+    model = small_model(2, injection)
+    prompts = clicks((2, 3), labels=(1,), batch=1)
+    with pytest.raises(ParameterError, match="1 rows of points for a batch of 2: one each is expected"):
+        model(image(2), prompts)
+    prompts = clicks((2, 3), labels=(1,))
+    with pytest.raises(ParameterError, match="2 rows of points and 1 semantic_ids for a batch of 2"):
+        model(image(2), prompts, torch.tensor([1]))
+    with pytest.raises(ParameterError, match="semantic_ids: class 7 is not one of 0 to 1"):
+        model(image(2), prompts, torch.tensor([1, 7]))

@@ -38,8 +38,10 @@ def read_fib25(folder: str | Path, name: str = "fib25") -> EMVolume:
 
 
 def _bodies(supervoxels: np.ndarray, transforms: Hdf5Array, where: str) -> np.ndarray:
-    if len(transforms.shape) != 2 or transforms.shape[1] != 2:
+    if len(transforms.shape) != 2 or transforms.shape[1] != 2 or transforms.shape[0] == 0:
         raise DataError(f"{transforms} has shape {transforms.shape}; expected n rows (supervoxel, body)")
+    if not np.issubdtype(transforms.dtype, np.integer):
+        raise DataError(f"{transforms} has dtype {transforms.dtype}; expected integer ids")
     table = transforms[:].astype(np.int64)
     table = table[np.argsort(table[:, 0], kind="stable")]
     if (np.diff(table[:, 0]) == 0).any():

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mtl.datasets.em.lazy_arrays import Hdf5Array, Window, open_hdf5
+from mtl.datasets.em.damaged_files import damage_named
+from mtl.datasets.em.lazy_arrays import Hdf5Array, Window, has_key
 from mtl.datasets.em.volume_checks import check_axis_order, check_image, check_labels
 from mtl.datasets.em.volumes import EMVolume, Spacing
 from mtl.errors import DataError
@@ -52,7 +53,7 @@ def read_cremi(
     """
     image = Hdf5Array(path, CREMI_IMAGE)
     spacing = _spacing(image, None)
-    if not need_labels and not _has(Path(path), CREMI_LABELS):
+    if not need_labels and not has_key(Path(path), CREMI_LABELS):
         return EMVolume(name or Path(path).stem, image, None, spacing)
     labels = Hdf5Array(path, CREMI_LABELS)
     window = _labelled_part(image, labels, spacing)
@@ -86,7 +87,8 @@ def _volume(
 def _spacing(image: Hdf5Array, given: Sequence[float] | None) -> Spacing:
     stored = image.attributes.get("resolution")
     if stored is None and "element_size_um" in image.attributes:
-        stored = np.asarray(image.attributes["element_size_um"], dtype=float) * 1000
+        with damage_named(f"{image}: expected three numbers (z, y, x) as attribute element_size_um"):
+            stored = np.asarray(image.attributes["element_size_um"], dtype=float) * 1000
     if given is None and stored is None:
         raise DataError(
             f"{image}: no voxel spacing; expected an attribute resolution (z, y, x) in nm, or "
@@ -98,26 +100,23 @@ def _spacing(image: Hdf5Array, given: Sequence[float] | None) -> Spacing:
 def _labelled_part(image: Hdf5Array, labels: Hdf5Array, spacing: Spacing) -> Hdf5Array | Window:
     """The part of a padded image that the labels cover; the image itself where they cover all of it."""
     check_image(image, str(image))
-    if "offset" not in labels.attributes or image.shape == labels.shape:
+    if "offset" not in labels.attributes or image.shape == labels.shape or len(labels.shape) != 3:
         return image
-    start = np.round(np.asarray(labels.attributes["offset"], dtype=float) / spacing).astype(int)
+    with damage_named(f"{labels}: expected three numbers (z, y, x) in nm as attribute offset"):
+        offset = np.asarray(labels.attributes["offset"], dtype=float).reshape(3)
+    start = np.round(offset / spacing).astype(int)
     stop = start + np.asarray(labels.shape)
     if (start < 0).any() or (stop > np.asarray(image.shape)).any():
         raise DataError(
-            f"{labels} has shape {labels.shape} and offset {tuple(labels.attributes['offset'])} nm, which "
+            f"{labels} has shape {labels.shape} and offset {tuple(offset)} nm, which "
             f"reaches outside {image} of shape {image.shape} at {spacing} nm"
         )
     return Window(image, tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True)))
 
 
 def _refuse_supervoxels(path: Path) -> None:
-    if _has(path, "transforms"):
+    if has_key(path, "transforms"):
         raise DataError(
             f"{path}: holds supervoxels and the table 'transforms' that maps them to bodies; read it with "
             "read_fib25, which applies it"
         )
-
-
-def _has(path: Path, key: str) -> bool:
-    with open_hdf5(path) as file:
-        return key in file

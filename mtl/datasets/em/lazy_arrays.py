@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from mtl.datasets.em.damaged_files import damage_named
 from mtl.errors import DataError
+
+DAMAGED = "expected a readable HDF5 file, but it is damaged"
 
 
 class Window:
@@ -44,18 +47,17 @@ class Hdf5Array:
     def __init__(self, path: str | Path, key: str) -> None:
         self.path, self.key = Path(path), key
         self._owner, self._dataset = -1, None
-        dataset = self._opened()
-        self.shape, self.dtype = tuple(dataset.shape), dataset.dtype
-        self.attributes = dict(dataset.attrs)
+        with damage_named(f"{self}: {DAMAGED}"):
+            dataset = self._opened()
+            self.shape, self.dtype = tuple(dataset.shape), dataset.dtype
+            self.attributes = dict(dataset.attrs)
 
     def __str__(self) -> str:
         return f"{self.path}: data set {self.key!r}"
 
     def __getitem__(self, box: Any) -> np.ndarray:
-        try:
+        with damage_named(f"{self}: expected readable blocks, but the file is damaged"):
             return np.asarray(self._opened()[box])
-        except (OSError, RuntimeError) as error:
-            raise DataError(f"{self}: expected readable blocks, but the file is damaged ({error})") from error
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_owner": -1, "_dataset": None}
@@ -72,10 +74,14 @@ def open_hdf5(path: Path) -> Any:
 
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected an HDF5 file")
-    try:
+    with damage_named(f"{path}: expected an HDF5 file, but it cannot be opened"):
         return h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(f"{path}: expected an HDF5 file, but it cannot be opened ({error})") from error
+
+
+def has_key(path: Path, key: str) -> bool:
+    """Whether an HDF5 file holds a group or data set of that name; raises `DataError` as `open_hdf5` does."""
+    with damage_named(f"{path}: {DAMAGED}"), open_hdf5(path) as file:
+        return key in file
 
 
 def _dataset(path: Path, key: str) -> Any:

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from mtl.datasets.em.damaged_files import damage_named
 from mtl.datasets.em.hdf5 import CREMI_IMAGE, CREMI_LABELS, CREMI_UNKNOWN
 from mtl.datasets.em.ngff import Multiscales, attributes_of, multiscales_of
 from mtl.datasets.em.volume_checks import check_axis_order, check_image, check_labels
 from mtl.datasets.em.volumes import EMVolume
-from mtl.datasets.em.zarr_arrays import ZarrArray, child, describe, is_array, open_node
+from mtl.datasets.em.zarr_arrays import DAMAGED, ZarrArray, child, describe, is_array, open_node
 from mtl.errors import DataError
 
 
@@ -54,14 +55,15 @@ def open_zarr(
         image = CREMI_IMAGE
         labels = CREMI_LABELS if labels is None and _has(root, CREMI_LABELS, store) else labels
     node, where = (open_node(store, image), describe(store, image)) if image else (root, describe(store, ""))
-    array, stored = _level(node, where, level, channel)
-    check_image(array, array.where)
-    found = _labels(store, image, node, labels, level, array)
+    with damage_named(f"{where}: {DAMAGED}"):
+        array, stored = _level(node, where, level, channel)
+        check_image(array, array.where)
+        found = _labels(store, image, node, labels, level, array)
     return EMVolume(
         name=name or _name(store),
         image=array,
         labels=found,
-        spacing=check_axis_order(spacing or stored, array.where),
+        spacing=check_axis_order(stored if spacing is None else spacing, array.where),
         unknown_ids=(*(CREMI_UNKNOWN if cremi else ()), *unknown_ids),
         intensity_range=intensity_range,
     )
@@ -95,6 +97,10 @@ def _labels(
         labels = f"{image}/{labels}".lstrip("/")
     root = open_node(store)
     inside = not is_array(root) and _has(root, str(labels), store)
+    if not inside and isinstance(labels, (str, Path)) and not Path(labels).exists():
+        raise DataError(
+            f"{store}: no labels {str(labels)!r}; expected a key in this store, or the path of another one"
+        )
     node = open_node(store, str(labels)) if inside else open_node(labels)
     where = describe(store, str(labels)) if inside else str(labels)
     if is_array(node):

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from mtl.datasets.em.fib25 import SAMPLE, TRUTH, read_fib25
 from mtl.datasets.em.hdf5 import CREMI_IMAGE, read_cremi, read_gala, read_hdf5
-from mtl.datasets.em.lazy_arrays import open_hdf5
+from mtl.datasets.em.lazy_arrays import has_key
 from mtl.datasets.em.ome_zarr import open_zarr
-from mtl.datasets.em.planes import read_planes
+from mtl.datasets.em.planes import SUFFIXES, read_planes
 from mtl.datasets.em.tiff import is_membrane_map, read_isbi2012, read_snemi3d, read_tiff_stack
 from mtl.datasets.em.volume_checks import check_axis_order
 from mtl.datasets.em.volumes import EMVolume, check_foreground
@@ -19,11 +19,12 @@ from mtl.errors import DataError, ParameterError
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf")
 TIFF_SUFFIXES = (".tif", ".tiff")
+NAMED_STACKS = {f"{part}-{what}.tif" for part in ("train", "test") for what in ("volume", "input", "labels")}
 ZARR_MARKS = (".zgroup", ".zarray", "zarr.json")
 EXPECTED = (
     "a folder with training_sample2/groundtruth.h5 (FIB-25), train-image.h5 and train-gt.lzf.h5 (gala), "
     "train-volume.tif and train-labels.tif (ISBI 2012), train-input.tif and train-labels.tif (SNEMI3D), a "
-    "CREMI file, an HDF5 or TIFF file, or a Zarr / OME-NGFF folder"
+    "CREMI file, an HDF5 or TIFF file, a folder of planes, or a Zarr / OME-NGFF folder"
 )
 
 
@@ -93,13 +94,17 @@ def _opened(path: Path, spacing: Sequence[float] | None, labels: str | Path | No
         keys.refuse(path, "level")
         return _hdf5(path, spacing, labels, keys)
     keys.refuse(path, *Keys._fields)
-    if path.is_dir() and labels is not None:
-        return _tiff(path, labels, spacing)
-    if path.is_dir():
+    if path.is_dir() and labels is None and not _holds_planes(path):
         return _respaced(_folder(path), spacing)
-    if path.suffix.lower() in TIFF_SUFFIXES:
+    if path.is_dir() or path.suffix.lower() in TIFF_SUFFIXES:
         return _tiff(path, labels, spacing)
     raise DataError(f"{path}: unknown kind of file; expected {EXPECTED}")
+
+
+def _holds_planes(folder: Path) -> bool:
+    """Whether a folder holds pictures that could be planes, and no file that a known layout names."""
+    names = {path.name for path in folder.iterdir() if path.suffix.lower() in SUFFIXES}
+    return bool(names) and not names & NAMED_STACKS
 
 
 def _folder(folder: Path) -> EMVolume:
@@ -108,18 +113,17 @@ def _folder(folder: Path) -> EMVolume:
     for part in ("train", "test"):
         if (folder / f"{part}-image.h5").is_file():
             return read_gala(folder, part)
-    if (folder / "train-volume.tif").is_file():
-        return read_isbi2012(folder)
-    if (folder / "train-input.tif").is_file():
-        return read_snemi3d(folder)
+    for part in ("train", "test"):
+        if (folder / f"{part}-volume.tif").is_file():
+            return read_isbi2012(folder, part=part)
+        if (folder / f"{part}-input.tif").is_file():
+            return read_snemi3d(folder, part=part)
     found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:6]) or "nothing"
     raise DataError(f"{folder}: no known layout (it holds {found}); expected {EXPECTED}")
 
 
 def _hdf5(path: Path, spacing: Sequence[float] | None, labels: str | Path | None, keys: Keys) -> EMVolume:
-    with open_hdf5(path) as file:
-        cremi = CREMI_IMAGE in file
-    if not cremi:
+    if not has_key(path, CREMI_IMAGE):
         return read_hdf5(path, labels, spacing, keys.dataset, keys.labels_dataset)
     keys.refuse(path, "dataset", "labels_dataset")
     if labels is not None:

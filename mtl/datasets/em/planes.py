@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-import zlib
+import struct
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
+from mtl.datasets.em.damaged_files import damage_named
 from mtl.errors import DataError
+
+if TYPE_CHECKING:
+    import tifffile
 
 SUFFIXES = (".png", ".tif", ".tiff")
 _NUMBER = re.compile(r"(\d+)(?=\D*$)")
@@ -34,25 +39,14 @@ def _tiff_planes(path: Path) -> np.ndarray:
 
     if not path.is_file():
         raise DataError(f"{path}: no such file or folder; expected a multi-page TIFF, or a folder of planes")
-    try:
-        with tifffile.TiffFile(path) as file:
-            series = file.series[0]
-            axes, array = series.axes, series.asarray()
-            n_series, cut_short = len(file.series), _is_cut_short(file)
-    except (
-        tifffile.TiffFileError,
-        OSError,
-        ValueError,
-        IndexError,
-        EOFError,
-        RuntimeError,
-        zlib.error,
-    ) as error:
-        raise DataError(f"{path}: expected a complete TIFF, but it cannot be read ({error})") from error
-    if cut_short:
-        raise DataError(f"{path}: expected a complete TIFF, but its last pages are cut off")
-    if n_series > 1:
-        raise DataError(f"{path}: has {n_series} series of pages; expected planes of one size and type")
+    message = f"{path}: expected a complete TIFF, but it cannot be read"
+    with damage_named(message), tifffile.TiffFile(path) as file:
+        if _is_cut_short(file):
+            raise DataError(f"{path}: expected a complete TIFF, but its last pages are cut off")
+        if len(file.series) == 1:
+            axes, array = file.series[0].axes, file.series[0].asarray()
+        else:
+            axes, array = _page_by_page(file, path)
     if "S" in axes or "C" in axes:
         raise DataError(f"{path}: has axes {axes} and shape {array.shape}; expected grey planes (z, y, x)")
     if axes[-2:] != "YX":
@@ -60,16 +54,35 @@ def _tiff_planes(path: Path) -> np.ndarray:
     return array[None] if array.ndim == 2 else array
 
 
-def _is_cut_short(file: object) -> bool:
-    """Whether the last page's pixels reach beyond the end of the file (tifffile fills such pages with 0)."""
-    size = file.filehandle.size  # type: ignore[attr-defined]
-    pages = file.pages  # type: ignore[attr-defined]
+def _page_by_page(file: tifffile.TiffFile, path: Path) -> tuple[str, np.ndarray]:
+    """Axes and pixels of a TIFF whose pages were written one after another; tifffile tells them apart."""
+    kinds = {(page.shape, page.dtype, page.axes) for page in file.pages}
+    if len(kinds) > 1:
+        shown = ", ".join(sorted(f"{dtype} {shape}" for shape, dtype, _ in kinds))
+        raise DataError(f"{path}: has pages of {shown}; expected planes of one size and type")
+    return f"Z{file.pages[0].axes}", np.stack([page.asarray() for page in file.pages])
+
+
+def _is_cut_short(file: tifffile.TiffFile) -> bool:
+    """Whether pixels or a further page are said to lie where the file has ended.
+
+    tifffile fills missing pixels with 0, and leaves out pages that it does not find.
+    """
     ends = (
         offset + count
-        for page in pages
+        for page in file.pages
         for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)
     )
-    return max(ends, default=0) > size
+    return max(ends, default=0) > file.filehandle.size or _next_page(file) != 0
+
+
+def _next_page(file: tifffile.TiffFile) -> int:
+    """Where the last page that was found says that the next one begins; 0: it is the last."""
+    handle, sizes, start = file.filehandle, file.tiff, file.pages[-1].offset
+    handle.seek(start)
+    (n_tags,) = struct.unpack(sizes.tagnoformat, handle.read(sizes.tagnosize))
+    handle.seek(start + sizes.tagnosize + n_tags * sizes.tagsize)
+    return struct.unpack(sizes.offsetformat, handle.read(sizes.offsetsize))[0]
 
 
 def _folder_planes(folder: Path) -> np.ndarray:
@@ -99,12 +112,10 @@ def _number(path: Path) -> int:
 
 
 def _read_plane(path: Path) -> np.ndarray:
-    try:
-        with Image.open(path) as picture:
-            pages = getattr(picture, "n_frames", 1)
-            plane = np.asarray(picture)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: expected a complete picture, but it cannot be decoded ({error})") from error
+    message = f"{path}: expected a complete picture, but it cannot be decoded"
+    with damage_named(message), Image.open(path) as picture:
+        pages = getattr(picture, "n_frames", 1)
+        plane = np.asarray(picture)
     if pages > 1:
         raise DataError(f"{path}: has {pages} pages; expected one plane a file (or one TIFF as a stack)")
     if plane.ndim != 2:

@@ -50,21 +50,29 @@ def read_tiff_stack(
     return EMVolume(name, image, labels, checked, planar=membrane is not None)
 
 
-def read_isbi2012(folder: str | Path, name: str = "isbi2012") -> EMVolume:
+def read_isbi2012(folder: str | Path, name: str = "isbi2012", part: str = "train") -> EMVolume:
     """ISBI 2012: ``train-volume.tif`` and ``train-labels.tif`` (255 inside, 0 membrane), 50 x 4 x 4 nm.
 
-    The labels paint some organelles and unclear regions as membrane too: 0 is "border or not decided".
+    ``part="test"``: ``test-volume.tif``, without labels where there is no ``test-labels.tif``. The labels
+    paint some organelles and unclear regions as membrane too: 0 is "border or not decided".
     """
-    folder = Path(folder)
-    return read_tiff_stack(
-        folder / "train-volume.tif", folder / "train-labels.tif", ISBI_SPACING, membrane=0, name=name
-    )
+    files = Path(folder) / f"{part}-volume.tif", _labels_of(Path(folder), part)
+    return read_tiff_stack(*files, ISBI_SPACING, membrane=0, name=name)
 
 
-def read_snemi3d(folder: str | Path, name: str = "snemi3d") -> EMVolume:
-    """SNEMI3D: ``train-input.tif`` and ``train-labels.tif`` (instance ids), 30 x 6 x 6 nm."""
-    folder = Path(folder)
-    return read_tiff_stack(folder / "train-input.tif", folder / "train-labels.tif", SNEMI_SPACING, name=name)
+def read_snemi3d(folder: str | Path, name: str = "snemi3d", part: str = "train") -> EMVolume:
+    """SNEMI3D: ``train-input.tif`` and ``train-labels.tif`` (instance ids), 30 x 6 x 6 nm.
+
+    ``part="test"``: ``test-input.tif``, without labels where there is no ``test-labels.tif``.
+    """
+    files = Path(folder) / f"{part}-input.tif", _labels_of(Path(folder), part)
+    return read_tiff_stack(*files, SNEMI_SPACING, name=name)
+
+
+def _labels_of(folder: Path, part: str) -> Path | None:
+    """The part's labels; None where a part that is not for training has none."""
+    path = folder / f"{part}-labels.tif"
+    return path if part == "train" or path.is_file() else None
 
 
 def is_membrane_map(labels: np.ndarray) -> bool:

@@ -51,9 +51,12 @@ def check_spacing(spacing: Sequence[float] | None, where: str) -> tuple[float, f
             f"{where}: no voxel spacing; pass spacing=(z, y, x) in nm, e.g. (30, 6, 6) for SNEMI3D, "
             "(50, 4, 4) for ISBI 2012"
         )
-    values = tuple(float(value) for value in spacing)
+    try:
+        values = tuple(float(value) for value in spacing)
+    except (TypeError, ValueError):  # one number, or words
+        values = ()
     if len(values) != 3 or not all(math.isfinite(value) and value > 0 for value in values):
-        raise DataError(f"{where}: spacing {tuple(spacing)}; expected three positive numbers (z, y, x) in nm")
+        raise DataError(f"{where}: spacing {spacing}; expected three positive numbers (z, y, x) in nm")
     return values  # type: ignore[return-value]
 
 

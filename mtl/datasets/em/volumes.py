@@ -123,6 +123,8 @@ class EMVolume:
         return digest.hexdigest()
 
     def _checked(self, box: Box) -> Box:
+        if len(box) != len(self.shape):
+            raise ParameterError(f"box {box} of volume {self.name!r}: expected a slice for each of z, y, x")
         for part, side in zip(box, self.shape, strict=True):
             stop = side if part.stop is None else part.stop
             if part.step not in (None, 1) or not 0 <= (part.start or 0) < stop <= side:
@@ -151,6 +153,13 @@ class EMVolume:
             return None
         raw = np.asarray(self.labels[box])
         labels = raw.astype(np.int64)
+        if raw.dtype == np.uint64 and (large := raw[raw > np.iinfo(np.int64).max]).size:
+            strange = large[~np.isin(large, [known for known in self.unknown_ids if known > 0])]
+            if strange.size:
+                raise DataError(
+                    f"volume {self.name!r}: labels hold the id {strange[0]}; expected ids below 2**63 "
+                    "(other ids that mean unknown go into unknown_ids)"
+                )
         for unknown in self.unknown_ids:
             labels[raw == unknown] = UNKNOWN
         if labels.min() < 0 and (strange := labels[(labels < 0) & (labels != UNKNOWN)]).size:

@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from mtl.datasets.em.damaged_files import damage_named
 from mtl.errors import DataError
+
+DAMAGED = "expected readable Zarr metadata, but it is damaged"
 
 
 class ZarrArray:
@@ -26,13 +29,8 @@ class ZarrArray:
         return self.where
 
     def __getitem__(self, box: tuple[slice, ...]) -> np.ndarray:
-        try:
+        with damage_named(f"{self.where}: expected readable chunks, but box {box} cannot be decoded"):
             return np.asarray(self.array[(*self.leading, *box)])
-        except Exception as error:  # every codec fails in its own way
-            raise DataError(
-                f"{self.where}: expected readable chunks, but box {box} cannot be decoded "
-                f"({type(error).__name__}: {error})"
-            ) from error
 
 
 def open_node(store: Any, key: str = "") -> Any:
@@ -42,16 +40,13 @@ def open_node(store: Any, key: str = "") -> Any:
     where = describe(store, key)
     if isinstance(store, (str, Path)) and not Path(store).exists():
         raise DataError(f"{store}: no such folder; expected a Zarr group or array")
-    try:
-        return zarr.open(store if not isinstance(store, Path) else str(store), path=key or None, mode="r")
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{where}: no Zarr group or array there (no .zgroup, .zarray or zarr.json)"
-        ) from error
-    except Exception as error:  # damaged metadata: JSON, key, type and value errors of many kinds
-        raise DataError(
-            f"{where}: expected readable Zarr metadata, but it is damaged ({type(error).__name__}: {error})"
-        ) from error
+    with damage_named(f"{where}: {DAMAGED}"):
+        try:
+            return zarr.open(store if not isinstance(store, Path) else str(store), path=key or None, mode="r")
+        except FileNotFoundError as error:
+            raise DataError(
+                f"{where}: no Zarr group or array there (no .zgroup, .zarray or zarr.json)"
+            ) from error
 
 
 def child(group: Any, key: str, where: str) -> Any:
@@ -59,15 +54,8 @@ def child(group: Any, key: str, where: str) -> Any:
 
     Raises `DataError` naming it where its metadata are damaged.
     """
-    try:
-        return group[key]
-    except KeyError:
-        return None
-    except Exception as error:
-        raise DataError(
-            f"{where}/{key}: expected readable Zarr metadata, but it is damaged "
-            f"({type(error).__name__}: {error})"
-        ) from error
+    with damage_named(f"{where}/{key}: {DAMAGED}"):
+        return group.get(key)
 
 
 def describe(store: Any, key: str) -> str:

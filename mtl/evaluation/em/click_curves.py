@@ -137,7 +137,9 @@ def choose_objects(
 
     Raises DataError where no object is large enough.
     """
-    ids, sizes = fastremap.unique(labels, return_counts=True)
+    labels = np.asarray(labels)
+    native = labels.astype(labels.dtype.newbyteorder("="), copy=False)  # as fastremap needs it
+    ids, sizes = fastremap.unique(native, return_counts=True)
     large = ids[(sizes >= min_size) & (ids > 0)]
     if len(large) == 0:
         raise DataError(f"no object of {min_size} or more voxels to click on")

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mtl.errors import ParameterError
 from mtl.evaluation.contingency import (
     Background,
     Contingency,
@@ -42,6 +44,7 @@ def evaluate_instances(
     *,
     min_size: int = 0,
     background: Background = "exclude",
+    object_background: Background = "segment",
     ignore_index: int = -100,
     parts: Sequence[int] | None = None,
     planar: bool = False,
@@ -53,13 +56,15 @@ def evaluate_instances(
 
     predicted, truth (*sp): instance ids, 0 background; truth ``ignore_index`` unknown.
     min_size: voxels below which an instance is a crumb for AP50 and PQ (Rand and VOI weigh by size anyway).
-    background: see `mtl.evaluation.contingency`.
+    background: of the truth, for Rand and VOI, see `mtl.evaluation.contingency`; object_background: the same
+    for AP50 and PQ, where ``segment`` counts what is found in background as false, and ``exclude`` does not
+    ask what lies there (for truths whose 0 means membrane, or that nobody decided).
     parts: blocks per axis; None: `usual_parts`, which ``depth`` (nm) and planar (a stack of 2-D samples)
     decide. Raises DataError, ParameterError as `contingency` and `cut_into_blocks` do.
     """
-    blocks = _blocks(truth, parts, depth, planar)
-    table = contingency(predicted, truth, blocks=blocks, background=background, ignore_index=ignore_index)
-    return _intervals(_figures_of(table, min_size), table, n_resamples, seed)
+    settings = {"blocks": _blocks(truth, parts, depth, planar), "ignore_index": ignore_index}
+    tables = _tables(predicted, truth, (background, object_background), settings)
+    return _intervals(_figures_of(*tables, min_size), tables, n_resamples, seed)
 
 
 def compare_segmentations(
@@ -69,6 +74,7 @@ def compare_segmentations(
     *,
     min_size: int = 0,
     background: Background = "exclude",
+    object_background: Background = "segment",
     ignore_index: int = -100,
     parts: Sequence[int] | None = None,
     planar: bool = False,
@@ -80,13 +86,10 @@ def compare_segmentations(
 
     Arguments as in `evaluate_instances`. For the errors (Rand, VOI) below 0 means that ``second`` is better.
     """
-    settings = {
-        "blocks": _blocks(truth, parts, depth, planar),
-        "background": background,
-        "ignore_index": ignore_index,
-    }
-    tables = [contingency(labels, truth, **settings) for labels in (first, second)]
-    one, other = (_figures_of(table, min_size) for table in tables)
+    settings = {"blocks": _blocks(truth, parts, depth, planar), "ignore_index": ignore_index}
+    treated = background, object_background
+    tables = [_tables(labels, truth, treated, settings) for labels in (first, second)]
+    one, other = (_figures_of(*pair, min_size) for pair in tables)
 
     def difference(weights: NDArray[np.float64]) -> Figures:
         of_one, of_other = one(weights), other(weights)
@@ -100,12 +103,13 @@ def block_scores(
 ) -> pd.DataFrame:
     """One row per block: ``block``, ``voxels``, and every figure of the block alone, NaN where undefined.
 
-    Arguments as in `evaluate_instances`. Of the whole volume these are no means: its pairs cross blocks.
+    The truth's background is excluded. Arguments as in `evaluate_instances`. Of the whole volume these are no
+    means: its pairs cross blocks.
     """
     table = contingency(predicted, truth, blocks=_blocks(truth, None, depth, planar))
     alone = np.eye(table.n_blocks)
     voxels = np.bincount(table.block, weights=table.count, minlength=table.n_blocks)
-    figures = _figures_of(table, min_size)(alone)
+    figures = _figures_of(table, table, min_size)(alone)
     return pd.DataFrame({"block": np.arange(table.n_blocks), "voxels": voxels.astype(int), **figures})
 
 
@@ -124,23 +128,37 @@ def _blocks(
     return cut_into_blocks(shape, parts or usual_parts(shape, depth, planar))
 
 
-def _figures_of(table: Contingency, min_size: int) -> Callable[[NDArray[np.float64]], Figures]:
-    """The table's figures as a function of block weights (R, B')."""
-    counts = count_objects(table, min_size)
+def _tables(
+    predicted: Labels, truth: Labels, backgrounds: tuple[Background, Background], settings: dict[str, Any]
+) -> tuple[Contingency, Contingency]:
+    """Counts for Rand and VOI, and for objects; one table where both treat background alike."""
+    table = contingency(predicted, truth, background=backgrounds[0], **settings)
+    if backgrounds[1] == backgrounds[0]:
+        return table, table
+    return table, contingency(predicted, truth, background=backgrounds[1], **settings)
+
+
+def _figures_of(
+    table: Contingency, objects: Contingency, min_size: int
+) -> Callable[[NDArray[np.float64]], Figures]:
+    """Figures of two tables (see ``_tables``) as a function of block weights (R, B')."""
+    counts = count_objects(objects, min_size)
     return lambda weights: clustering_metrics(table, weights) | object_metrics(counts, weights)
 
 
 def _intervals(
     figures: Callable[[NDArray[np.float64]], Figures],
-    table: Contingency,
+    tables: tuple[Contingency, Contingency],
     n_resamples: int,
     seed: int,
     bounded: bool = True,
 ) -> dict[str, Estimate]:
     """All figures on the same resamples of the blocks that hold something."""
-    occupied = np.unique(table.block)
+    if n_resamples < 1:
+        raise ParameterError(f"n_resamples = {n_resamples}: at least 1 is expected")
+    occupied = np.union1d(*(table.block for table in tables))
     n_units = len(occupied)
-    counts = np.zeros((n_resamples + 1, table.n_blocks))
+    counts = np.zeros((n_resamples + 1, tables[0].n_blocks))
     counts[0, occupied] = 1  # the sample itself, then its resamples
     one_stratum = np.zeros(n_units, np.intp)
     counts[1:, occupied] = draw_counts(one_stratum, n_resamples, np.random.default_rng(seed))

@@ -59,7 +59,7 @@ class SimulatedUser:
     def __post_init__(self) -> None:
         if not 0 <= self.jitter <= 1:
             raise ParameterError(f"jitter = {self.jitter}: expected a number from 0 to 1")
-        if not self.spacing or min(self.spacing) <= 0:
+        if not self.spacing or not all(0 < step < np.inf for step in self.spacing):
             raise ParameterError(f"spacing = {self.spacing}: expected a positive number (nm) for every axis")
 
     def next_click(

@@ -199,8 +199,19 @@ def _fixed(mask: np.ndarray) -> np.ndarray:
 
 
 def _voxels(image: Any, box: tuple[slice, ...] | None) -> Tensor:
-    """The image, or its part in ``box``, as float32; raises DataError unless its values are in [0, 1]."""
-    box = tuple(slice(0, size) for size in image.shape) if box is None else box
+    """The image, or its part in ``box``, as float32.
+
+    Raises DataError unless its values are in [0, 1], ParameterError for a box that does not lie in it.
+    """
+    box = tuple(slice(0, size) for size in image.shape) if box is None else tuple(box)
+    inside = [
+        0 <= (part.start or 0) < (size if part.stop is None else part.stop) <= size
+        for part, size in zip(box, image.shape, strict=False)
+    ]
+    if len(box) != len(image.shape) or not all(inside):
+        raise ParameterError(
+            f"box {box}: expected one slice per axis, not empty, inside of the shape {tuple(image.shape)}"
+        )
     voxels = np.asarray(image.read(box)[0] if hasattr(image, "read") else image[box])
     lowest, highest = (float(end) for end in (voxels.min(), voxels.max()))
     if not 0 <= lowest <= highest <= 1:  # also where one is NaN

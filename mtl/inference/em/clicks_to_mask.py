@@ -20,7 +20,9 @@ in a large volume is a small computation, with the same result as over the whole
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from numbers import Real
 
 import cc3d
 import numpy as np
@@ -213,7 +215,7 @@ def _checked_point(point: Sequence[int], shape: Sequence[int]) -> tuple[int, ...
             f"{said} has {len(point)} coordinates; {len(shape)} are expected: {', '.join(axes)}"
         )
     for axis, value, size in zip(axes, point, shape, strict=True):
-        if int(value) != value:
+        if not (isinstance(value, Real) and math.isfinite(value) and int(value) == value):
             raise ParameterError(f"{said}: {axis} = {value} is no integer; voxel coordinates are expected")
         if not 0 <= value < size:
             raise ParameterError(

@@ -44,7 +44,7 @@ def decode_directions(
     direction (S, *sp) float, foreground (*sp) bool: both predicted. spacing: nm along each axis.
     reach: distance (nm) up to which ends of paths are joined; None: 1.5 times the coarsest voxel side.
     min_size, fill: as in `mtl.inference.em.decoding.decode_embeddings`.
-    Raises DataError where shapes or the spacing's length do not fit.
+    Raises DataError where shapes or the spacing's length do not fit, or directions in the foreground are NaN.
     """
     direction, foreground = np.asarray(direction, np.float32), np.asarray(foreground)
     shape = foreground.shape
@@ -56,6 +56,8 @@ def decode_directions(
     inside = np.flatnonzero(foreground)
     if len(inside) == 0:
         return np.zeros(shape, np.int32)
+    if np.isnan(direction.reshape(len(shape), -1)[:, inside]).any():
+        raise DataError("direction holds NaN in the foreground: expected numbers")
     ends = _ends(_pointers(direction, foreground, inside, spacing), inside)
     meeting = np.zeros(shape, bool)
     meeting.reshape(-1)[ends] = True

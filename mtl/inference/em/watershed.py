@@ -94,11 +94,11 @@ def _seeds(depth: NDArray, spacing: Sequence[float], distance: float) -> NDArray
 def _check(
     inside: NDArray, spacing: Sequence[float], sigma: float, seed_distance: float, **shares: float | None
 ) -> None:
-    if len(spacing) != inside.ndim or min(spacing) <= 0:
-        raise DataError(
-            f"spacing {tuple(spacing)} for a map of {inside.ndim} dimensions: expected nm per axis"
-        )
-    if sigma < 0 or seed_distance <= 0:
+    if np.ndim(spacing) != 1 or len(spacing) != inside.ndim or not min(spacing) > 0:
+        raise DataError(f"spacing {spacing} for a map of {inside.ndim} dimensions: expected nm per axis")
+    if np.isnan(inside).any():
+        raise DataError("the map holds NaN: expected numbers")
+    if not (sigma >= 0 and seed_distance > 0):
         raise ParameterError(
             f"sigma = {sigma}, seed_distance = {seed_distance}: expected 0 or more, and more"
         )

@@ -85,6 +85,9 @@ class EMLoss(nn.Module):
                     f"weight_{head} = {self.weights[head]}, but {', '.join(terms)} are all 0: "
                     f"set weight_{head} to 0 to train without that head"
                 )
+        for name, margin in (("delta_v", self.delta_v), ("delta_d", self.delta_d)):
+            if not 0 < margin < math.inf:
+                raise ParameterError(f"{name} = {margin}: a finite number above 0 is expected")
         for name, value, known in (
             ("geometry_kind", self.geometry_kind, tuple(DIFFERENCES)),
             ("raw_region", self.raw_region, RAW_REGIONS),

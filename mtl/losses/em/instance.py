@@ -57,13 +57,15 @@ def discriminative_loss(
 
     Args:
         embedding: ``(B, E, *sp)`` float; computed in float32 at least.
-        labels: ``(B, *sp)`` int64, instances 1..K.
+        labels: ``(B, *sp)`` int64, instances 1..K; larger ids with gaps cost memory, and are numbered anew
+            where ``max_instances`` is not given.
         weight: ``(B, *sp)`` float >= 0; 1 where not given. An instance whose weights are all 0 is absent.
         delta_v, delta_d: margins of pull and push, in units of the embedding.
         weight_pull, weight_push, weight_norm: of the terms; one of weight 0 is left out.
         classes: ``(B, *sp)`` int64 >= 0; where given, only instances of one class are pushed apart, and a
             sample's loss is the mean over its classes.
-        max_instances: K over the batch; where not given the device is asked for it.
+        max_instances: K over the batch; where not given the device is asked for it, where wrong it answers
+            with an index out of range.
 
     Returns:
         ``instance`` (the weighted sum) and its unweighted terms ``instance/pull``, ``/push``, ``/norm``:
@@ -74,7 +76,10 @@ def discriminative_loss(
     ids = labels.flatten(1).clamp_min(0)
     ones = flat.new_ones(()).expand(ids.shape) if weight is None else weight.flatten(1).to(flat.dtype)
     weights = torch.where(ids > 0, ones, 0.0)
-    count = int(ids.max()) if max_instances is None else max_instances
+    if max_instances is None:
+        ids, count = _numbered(ids)
+    else:
+        count = max_instances
     kinds = None if classes is None else classes.flatten(1)
     with torch.autocast(flat.device.type, enabled=False):  # differences of near means: no half precision
         terms = DiscriminativeTerms.apply(flat, ids, weights, kinds, max(count, 1), delta_v, delta_d)
@@ -82,6 +87,16 @@ def discriminative_loss(
     parts = {name: (term, factors[name]) for name, term in zip(factors, terms, strict=True) if factors[name]}
     total = sum(factor * term for term, factor in parts.values())
     return {"instance": total} | {f"instance/{name}": term for name, (term, _) in parts.items()}
+
+
+def _numbered(ids: Tensor) -> tuple[Tensor, int]:
+    """Ids ``(B, N)``, 0 background, and the largest; those far above the usual are made 1, 2, ... of."""
+    count = int(ids.max())
+    if count <= PLACES:
+        return ids, count
+    found = ids.unique()
+    found = found[found > 0]
+    return torch.where(ids > 0, torch.searchsorted(found, ids) + 1, 0), len(found)
 
 
 class DiscriminativeTerms(torch.autograd.Function):

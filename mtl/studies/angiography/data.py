@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from joblib import Memory
 from tokenizers import Tokenizer
 
 from mtl.datasets.angiography import Clip, ClipAugmentation, clips_of, read_arcade, read_table, split_clips
@@ -21,6 +22,7 @@ from mtl.errors import ParameterError, ProtocolError
 from mtl.files import read_json, sha256_of, write_json
 from mtl.losses.angiography.captioning import counted_tokens
 from mtl.studies.angiography.parameters import PHANTOM, AngiographyParameters
+from mtl.studies.code_fingerprint import training_code_fingerprint
 from mtl.studies.parameters import project_path
 from mtl.studies.run_directory import RunDirectory
 from mtl.training.objective import Batch
@@ -59,8 +61,11 @@ class ClipParts:
         return sha256_of(*(_fingerprint(clip) for part in PARTS for clip in self[part]))
 
 
-def open_parts(parameters: AngiographyParameters) -> ClipParts:
+def open_parts(parameters: AngiographyParameters, run: RunDirectory | None = None) -> ClipParts:
     """The clips that the parameters name, split by patient.
+
+    Args:
+        run: where the phantom's films are kept, so that the next notebook need not draw them; None: nowhere.
 
     Raises:
         DataError: a table, folder or video cannot be read.
@@ -68,7 +73,7 @@ def open_parts(parameters: AngiographyParameters) -> ClipParts:
     """
     p = parameters
     if p.videos == PHANTOM:
-        return ClipParts(**{part: _phantom(p, part) for part in PARTS})
+        return ClipParts(**{part: _phantom(p, part, run) for part in PARTS})
     place = project_path(p.data_root) / p.videos
     clips = read_arcade(place) if place.is_dir() else read_table(place)
     seed = p.seed if p.data_seed < 0 else p.data_seed
@@ -76,14 +81,18 @@ def open_parts(parameters: AngiographyParameters) -> ClipParts:
     return ClipParts(**clips_of(split, clips))
 
 
-def _phantom(p: AngiographyParameters, part: str) -> list[Clip]:
+def _phantom(p: AngiographyParameters, part: str, run: RunDirectory | None) -> list[Clip]:
     """Studies of a part, under names of their own; only training reports are ever copied."""
+    draw = angiography_phantom
+    if run is not None:
+        kept = run.path / "films" / training_code_fingerprint("angiography")[:12]
+        draw = Memory(kept, verbose=0).cache(angiography_phantom)
     sizes = {
         "train": p.phantom_studies,
         "validation": max(FEWEST, round(p.validation_fraction * p.phantom_studies)),
         "test": p.phantom_test_studies,
     }
-    clips = angiography_phantom(
+    clips = draw(
         sizes[part],
         (1, p.phantom_views),
         p.frames,
@@ -185,9 +194,10 @@ def training_batch(
     """A batch for `AngiographyObjective`: clips whose report is known stand first.
 
     ``id``, list; ``video`` (B, 3, T, S, S); ``n_reports``, how many reports are known; their ``tokens``
-    int64 (n_reports, context) and ``report_ids``, equal for equal reports, or None: all count as different;
-    ``captions`` int64 (n_reports * r, context + 1), the rows of a clip's report and of its location tasks one
-    after another, and ``prefixes``, how many tokens of each are given; ``valid_units``.
+    int64 (n_reports, L) and ``report_ids``, equal for equal reports, or None: all count as different;
+    ``captions`` int64 (n_reports * r, L'), the rows of a clip's report and of its location tasks one after
+    another, and ``prefixes``, how many tokens of each are given; ``valid_units``. L and L' are those of the
+    batch's longest row: what is padding in all rows is cut off.
 
     Raises DataError for a report that is longer than the context.
     """
@@ -208,13 +218,18 @@ def training_batch(
     return {
         "id": batch["ids"],
         "video": batch["video"],
-        "tokens": batch["tokens"][:n_reports],
+        "tokens": _unpadded(batch["tokens"][:n_reports]),
         "report_ids": batch["report_ids"][:n_reports] if p.duplicate_aware else None,
-        "captions": captions,
+        "captions": _unpadded(captions),
         "prefixes": prefixes,
         "n_reports": n_reports,
         "valid_units": {task: counts[task] for task in tasks},
     }
+
+
+def _unpadded(rows: torch.Tensor) -> torch.Tensor:
+    """Token rows (B, L), PAD at their ends, without the columns in which all are PAD (which has id 0)."""
+    return rows[:, : int((rows != 0).any(dim=0).sum())]
 
 
 def caption_rows(

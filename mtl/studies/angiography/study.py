@@ -82,7 +82,7 @@ class AngiographyStudy:
     @cached_property
     def parts(self) -> ClipParts:
         """The clips of the run; the split is frozen, and provenance recorded, with them."""
-        parts = open_parts(self.parameters)
+        parts = open_parts(self.parameters, self.run)
         freeze_parts(parts, self.run)
         record_provenance(self.parameters, parts.data_hash)
         return parts
@@ -98,7 +98,7 @@ class AngiographyStudy:
         if p.duplicate_rate == self.parameters.duplicate_rate:
             return self.parts.train
         if p.duplicate_rate not in self._copied:
-            self._copied[p.duplicate_rate] = open_parts(p).train
+            self._copied[p.duplicate_rate] = open_parts(p, self.run).train
         return self._copied[p.duplicate_rate]
 
     # ------------------------------------------------------------------ trainings

@@ -60,7 +60,9 @@ class EMParameters(StudyParameters):
     crop_side: int = Field(48, ge=8, description="pixels along a side of a crop")
     augment: bool = Field(True, description="flips, quarter turns and intensity changes")
     split_components: bool = Field(True, description="parts of an object that a crop cuts get their own ids")
-    contact_membrane: int = Field(1, ge=0, description="voxels between touching objects learnt as background")
+    contact_membrane: int = Field(
+        1, ge=0, le=20, description="voxels between touching objects, learnt as none"
+    )
     label_fraction: float = Field(1.0, gt=0, le=1, description="chance of an object to be labelled")
     min_target_voxels: int = Field(1, ge=1, description="prompts in training prefer objects of at least this")
     # network
@@ -69,8 +71,8 @@ class EMParameters(StudyParameters):
     levels: int = Field(3, ge=1, le=6, description="resolutions of SegResNet; VISTA3D has five")
     embedding_channels: int = Field(8, ge=2, description="channels of the instance embedding")
     # losses
-    weight_semantic: float = Field(1.0, ge=0, description="of the semantic loss; 0 leaves it out")
-    weight_instance: float = Field(1.0, ge=0, description="of the embedding loss; 0 leaves it out")
+    weight_semantic: float = Field(1.0, ge=0, description="of the semantic loss; above 0: decoding needs it")
+    weight_instance: float = Field(1.0, ge=0, description="of the embedding loss; above 0: clicks need it")
     weight_geometry: float = Field(0.1, ge=0, description="of the geometry loss (described: 1); 0: no head")
     weight_ce: float = Field(1.0, ge=0, description="cross-entropy in the semantic loss")
     weight_iou: float = Field(1.0, ge=0, description="soft IoU in the semantic loss")
@@ -80,8 +82,8 @@ class EMParameters(StudyParameters):
     weight_norm: float = Field(0.001, ge=0, description="norm of the means in the embedding loss")
     delta_v: float = Field(0.5, gt=0, description="embeddings are pulled to within this of their mean")
     delta_d: float = Field(1.5, gt=0, description="means are pushed to twice this apart")
-    weight_edge: float = Field(10.0, ge=1, description="of boundary voxels in the embedding loss")
-    weight_bone: float = Field(10.0, ge=1, description="of an object's innermost voxels there")
+    weight_edge: float = Field(10.0, ge=0, description="of boundary voxels in the embedding loss")
+    weight_bone: float = Field(10.0, ge=0, description="of an object's innermost voxels there")
     weight_dir: float = Field(1.0, ge=0, description="direction in the geometry loss")
     weight_cov: float = Field(1.0, ge=0, description="structure tensor in the geometry loss")
     weight_raw: float = Field(1.0, ge=0, description="image and foreground in the geometry loss")
@@ -90,8 +92,8 @@ class EMParameters(StudyParameters):
     raw_region: Literal["known", "foreground"] = Field("known", description="voxels of the raw term")
     # the two modes
     training_modes: str = Field("automatic,proofread", description="modes of a step, by comma")
-    num_pos_points: int = Field(5, ge=1, description="positive points of a prompt in training")
-    num_neg_points: int = Field(5, ge=0, description="negative points of a prompt in training")
+    num_pos_points: int = Field(5, ge=1, le=10_000, description="positive points of a prompt in training")
+    num_neg_points: int = Field(5, ge=0, le=10_000, description="negative points of a prompt in training")
     point_sample_mode: Literal["instance", "class"] = Field("instance", description="what a prompt means")
     # training
     variants: str = Field("late,embedding", description="click arms to train and compare, by comma")
@@ -183,11 +185,17 @@ class EMParameters(StudyParameters):
         _refuse_unknown("training_modes", self.modes, ("automatic", "proofread"))
         _refuse_unknown("variants", self.arms, ARMS)
         _refuse_unknown("ablations", self.ablated, ABLATIONS)
+        if self.volume == "phantom" and not self.phantom_spacing:
+            raise ValueError("phantom_spacing is empty: three numbers are expected, nm along z,y,x")
         if self.volume != "phantom" and not self.data_root:
             raise ValueError(f"volume={self.volume!r} needs data_root, the folder that it lies in")
         if self.weight_semantic == 0 or self.weight_instance == 0:
-            raise ValueError("weight_semantic and weight_instance must be above 0: decoding needs both")
-        if self.weight_ce == 0 and self.weight_dice == 0:
+            raise ValueError(
+                "weight_semantic and weight_instance must be above 0: decoding and clicks need both heads"
+            )
+        if not (self.weight_pull or self.weight_push or self.weight_norm):
+            raise ValueError("weight_pull, weight_push and weight_norm are all 0: the embedding needs one")
+        if "target_head" in self.arms and self.weight_ce == 0 and self.weight_dice == 0:
             raise ValueError("weight_ce and weight_dice are both 0: a clicked mask would have no loss")
         if "target_head" in self.arms and self.point_sample_mode == "class":
             raise ValueError("the arm target_head draws one object: point_sample_mode=class does not fit it")
@@ -196,6 +204,8 @@ class EMParameters(StudyParameters):
                 f"crops_per_epoch={self.crops_per_epoch} is less than probe_batches={self.probe_batches} "
                 f"batches of batch_size={self.batch_size}"
             )
+        if self.min_lr > self.learning_rate:
+            raise ValueError(f"min_lr={self.min_lr:g} is above learning_rate={self.learning_rate:g}")
         self._check_backbone()
         if self.dims == 3 and self.decode_tile_planes == 1:
             raise ValueError("decode_tile_planes=1: neighbouring tiles have no plane in common; 0 or 2 up")
@@ -254,8 +264,8 @@ def _spacing(text: str) -> tuple[float, float, float]:
         z, y, x = (float(value) for value in text.split(","))
     except ValueError:
         raise ValueError("three numbers are expected, nm along z,y,x, separated by commas") from None
-    if min(z, y, x) <= 0:
-        raise ValueError("nm per voxel must be above 0")
+    if not all(0 < step < math.inf for step in (z, y, x)):
+        raise ValueError("nm per voxel must be above 0 and finite")
     return z, y, x
 
 

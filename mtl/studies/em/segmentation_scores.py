@@ -133,4 +133,7 @@ def _judged_by(study: EMStudy) -> dict[str, Any]:
 
 
 def _settings(study: EMStudy) -> dict[str, Any]:
-    return _judged_by(study) | {"n_resamples": study.parameters.n_bootstrap, "seed": study.parameters.seed}
+    p = study.parameters
+    # 0 in the truth is membrane, or what its makers did not decide: what is found there is not judged.
+    ignored = {"background": "exclude", "object_background": "exclude"}
+    return _judged_by(study) | ignored | {"n_resamples": p.n_bootstrap, "seed": p.seed}

@@ -60,7 +60,7 @@ def em_targets(
 
     Raises:
         DataError: see `instances_of`.
-        ParameterError: spacing or ``dir_target`` is wrong.
+        ParameterError: spacing, ``dir_target``, a weight or ``sigma`` is wrong.
     """
     if dir_target not in ("centroid", "skeleton"):
         raise ParameterError(f"dir_target = {dir_target!r}: 'centroid' or 'skeleton' expected")
@@ -112,7 +112,11 @@ def skeleton(
 
 
 def skeleton_direction(labels: ArrayLike, spacing: Sequence[float], ignore_index: int = UNKNOWN) -> Field:
-    """``(S, *sp)`` unit vectors to the nearest skeleton voxel of the voxel's instance; 0 on it."""
+    """``(S, *sp)`` unit vectors to the nearest skeleton voxel of the voxel's instance; 0 on it.
+
+    Of several that are equally near the first in the order of the axes: turning the labels turns the
+    directions too but for such ties.
+    """
     return _to_own_skeleton(instances_of(labels, spacing, ignore_index))
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
+from mtl.errors import ParameterError
 from mtl.targets.em.boxes import tiles_of
 from mtl.targets.em.gaussian import reach, slope_matrix, smoothing_matrix, window_matrix
 from mtl.targets.instances import Instances
@@ -31,8 +32,13 @@ CACHED = 2**16  # numbers worked on at a time: they stay in a core's own cache
 def tensor_of_distance(instances: Instances, sigma: float = 5.0) -> NDArray[np.float32]:
     """``(S * S, *sp)`` row-major, axes in the order of the labels; 0 in background and unknown.
 
-    Also 0 where there is no gradient: a one-voxel instance, an instance that fills the crop.
+    Also 0 where there is no gradient: a one-voxel instance, an instance that fills the crop. Raises
+    ParameterError for a window that is not above 0.
     """
+    if not 0 < sigma < np.inf:
+        raise ParameterError(
+            f"sigma = {sigma}: a finite number above 0 is expected, voxels of the finest axis"
+        )
     shape, spacing = instances.ids.shape, instances.spacing
     sigmas = tuple(sigma * min(spacing) / step for step in spacing)
     with _blas().limit(limits=1, user_api="blas"):

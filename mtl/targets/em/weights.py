@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mtl.errors import ParameterError
 from mtl.targets.instances import Instances
 
 
@@ -32,7 +33,13 @@ def boundary_voxels(instances: Instances) -> NDArray[np.bool_]:
 def edge_and_bone(
     instances: Instances, weight_edge: float = 10.0, weight_bone: float = 10.0
 ) -> NDArray[np.float32]:
-    """``(*sp)`` weights; 0 in background and unknown. An instance that fills the crop has weight 1."""
+    """``(*sp)`` weights; 0 in background and unknown. An instance that fills the crop has weight 1.
+
+    Raises ParameterError for a weight below 0 or not finite.
+    """
+    for name, value in (("weight_edge", weight_edge), ("weight_bone", weight_bone)):
+        if not 0 <= value < np.inf:
+            raise ParameterError(f"{name} = {value}: a finite number from 0 on is expected")
     weight = 1 + np.float32(weight_bone - 1) * instances.relative_distance
     weight *= np.where(boundary_voxels(instances), np.float32(weight_edge), np.float32(1))
     weight *= instances.ids > 0

@@ -54,6 +54,8 @@ def test_supervoxels_become_bodies(sample: Path) -> None:
         ("transforms", TABLE[:-1], r"supervoxel 9, which .*'transforms' lacks"),
         ("transforms", TABLE.T, r"'transforms' has shape \(2, 5\); expected n rows"),
         ("transforms", np.vstack([TABLE, [[3, 5]]]), "lists supervoxel 3 twice"),
+        ("transforms", TABLE[:0], r"'transforms' has shape \(0, 2\); expected n rows"),
+        ("transforms", TABLE + 0.5, "'transforms' has dtype float64; expected integer ids"),
         ("stack", np.full((3, 6, 8), 3), r"'stack' has shape \(3, 6, 8\), .*grayscale_maps \(4, 6, 8\)"),
         ("stack", np.full((8, 6, 4), 3), "wrong axis order"),
         ("stack", np.full((4, 6, 8), 3.0), "'stack' has dtype float64; expected integer"),

@@ -84,6 +84,12 @@ def test_cremi_padded_files_are_cut_to_their_labels(tmp_path: Path, make_arrays)
     outside = write_cremi(tmp_path / "outside.hdf", image, inner, offset=(10 * 40.0, 0, 0))
     with pytest.raises(DataError, match=r"outside\.hdf.*reaches outside"):
         read_cremi(outside)
+    short = write_cremi(tmp_path / "short.hdf", image, inner, offset=(0.0, 0.0))
+    with pytest.raises(DataError, match=r"short\.hdf.*expected three numbers .* as attribute offset"):
+        read_cremi(short)
+    flat = write_cremi(tmp_path / "flat.hdf", image, inner[0], offset=(0.0, 0.0, 0.0))
+    with pytest.raises(DataError, match=r"flat\.hdf.*expected the same shape"):
+        read_cremi(flat)
 
 
 def test_cremi_test_files_have_no_labels(tmp_path: Path, make_arrays) -> None:

@@ -146,3 +146,20 @@ def test_unknown_paths_say_what_is_expected(tmp_path: Path) -> None:
 def test_the_real_sets_open_by_their_folder(data_root: Path) -> None:
     names = {"fib25_neuroproof_sample": "fib25", "gala_fibsem": "gala", "isbi2012_em": "isbi2012"}
     assert {folder: open_volume(data_root / folder).name for folder in names} == names
+
+
+def test_test_parts_and_folders_of_planes_need_no_labels(
+    tmp_path: Path, arrays: tuple[np.ndarray, np.ndarray]
+) -> None:
+    image = arrays[0]
+    for name, file in (("isbi", "test-volume.tif"), ("snemi", "test-input.tif")):
+        (tmp_path / name).mkdir()
+        tifffile.imwrite(tmp_path / name / file, image)
+    (tmp_path / "planes").mkdir()
+    for number, plane in enumerate(image):
+        Image.fromarray(plane).save(tmp_path / "planes" / f"plane_{number:02d}.png")
+    for name, spacing in (("isbi", None), ("snemi", None), ("planes", (30, 6, 6))):
+        volume = open_volume(tmp_path / name, spacing, need_foreground=False)
+        assert volume.labels is None and volume.shape == image.shape
+        with pytest.raises(DataError, match="has no labels"):
+            open_volume(tmp_path / name, spacing)

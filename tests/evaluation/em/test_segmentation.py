@@ -216,6 +216,8 @@ def test_clear_errors() -> None:
         adapted_rand_error(-truth, truth)
     with pytest.raises(ParameterError, match="background = 'ignore'"):
         adapted_rand_error(truth, truth, background="ignore")
+    with pytest.raises(ParameterError, match="n_resamples = 0"):
+        evaluate_instances(truth, truth, n_resamples=0)
     with pytest.raises(ParameterError, match="parts"):
         evaluate_instances(truth, truth, parts=(5, 1))
 
@@ -225,3 +227,16 @@ def test_byte_order_does_not_matter() -> None:
     assert adapted_rand_error(labels.astype(">i8"), labels.astype(">u4")) == adapted_rand_error(
         labels, labels
     )
+
+
+def test_objects_invented_in_background_are_false_alarms() -> None:
+    truth, predicted = np.zeros((20, 20), np.int64), np.zeros((20, 20), np.int64)
+    truth[2:8, 2:8] = 1
+    predicted[2:8, 2:8], predicted[12:18, 12:18] = 4, 9
+    found = evaluate_instances(predicted, truth, n_resamples=20)
+    assert found["ap50"].value == 1 / 2 and found["pq"].value == pytest.approx(2 / 3)
+    assert found["adapted_rand"].value == 0, "background is excluded from Rand"
+    ignored = evaluate_instances(predicted, truth, object_background="exclude", n_resamples=20)
+    assert (ignored["ap50"].value, ignored["pq"].value) == (1, 1)
+    change = compare_segmentations(predicted, truth, truth, n_resamples=20)
+    assert change["ap50"].value == 1 / 2 and change["adapted_rand"].value == 0

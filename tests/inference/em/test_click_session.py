@@ -205,7 +205,13 @@ def test_the_order_of_clicks_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("point", "said"), [((6, 24, 0), "y = 24, 0 to 23"), ((1, 2), "3 are expected: z, y, x")]
+    ("point", "said"),
+    [
+        ((6, 24, 0), "y = 24, 0 to 23"),
+        ((1, 2), "3 are expected: z, y, x"),
+        ((1, float("nan"), 2), "y = nan is no integer"),
+        ((1, 2, "a"), "x = a is no integer"),
+    ],
 )
 def test_a_point_outside_is_refused_by_name_and_changes_nothing(point: tuple[int, ...], said: str) -> None:
     session = ClickSession(make_model("late"), make_image())
@@ -246,3 +252,11 @@ def test_labels_other_than_one_and_nought_are_refused(label: int) -> None:
 def test_grey_values_outside_of_their_range_are_refused(make) -> None:
     with pytest.raises(DataError, match=r"values from .* \[0, 1\] is expected"):
         ClickSession(make_model("late"), make(make_image()))
+
+
+@pytest.mark.parametrize(
+    "box", [(slice(0, 2),), (slice(3, 3), slice(0, 9), slice(0, 9)), (slice(0, 99), slice(0, 9), slice(0, 9))]
+)
+def test_boxes_that_do_not_lie_in_the_image_are_refused(box: tuple[slice, ...]) -> None:
+    with pytest.raises(ParameterError, match=r"box .*inside of the shape \(12, 24, 24\)"):
+        ClickSession(make_model("late"), make_image(), box=box)

@@ -54,5 +54,7 @@ def test_nothing_predicted_and_clear_errors() -> None:
     assert not decode_directions(np.zeros((2, 8, 8)), nothing, (1.0, 1.0)).any()
     with pytest.raises(DataError, match=r"direction \(3, 8, 8\)"):
         decode_directions(np.zeros((3, 8, 8)), nothing, (1.0, 1.0))
+    with pytest.raises(DataError, match="direction holds NaN in the foreground"):
+        decode_directions(np.full((2, 8, 8), np.nan), ~nothing, (1.0, 1.0))
     with pytest.raises(DataError, match="spacing of 3"):
         decode_directions(np.zeros((2, 8, 8)), nothing, (1.0, 1.0, 1.0))

@@ -54,6 +54,10 @@ def test_clear_errors() -> None:
     image = np.zeros((8, 8), np.float32)
     with pytest.raises(DataError, match="2 dimensions"):
         watershed_instances(image, (1.0, 1.0, 1.0), sigma=1.0, seed_distance=2.0)
+    with pytest.raises(DataError, match="spacing None for a map of 2 dimensions"):
+        watershed_instances(image, None, sigma=1.0, seed_distance=2.0)
+    with pytest.raises(DataError, match="the map holds NaN"):
+        watershed_instances(image * np.nan, (1.0, 1.0), sigma=1.0, seed_distance=2.0)
     with pytest.raises(ParameterError, match="seed_distance = 0"):
         watershed_instances(image, (1.0, 1.0), sigma=1.0, seed_distance=0)
     with pytest.raises(ParameterError, match="membrane_share = 1.5"):

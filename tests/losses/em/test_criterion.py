@@ -109,6 +109,8 @@ def test_means_over_micro_batches_weighted_by_units_are_those_of_the_joint_batch
         ({"weight_pull": -1.0}, "weight_pull = -1.0"),
         ({"weight_geometry": float("nan")}, "weight_geometry = nan"),
         ({"weight_ce": 0.0, "weight_iou": 0.0, "weight_dice": 0.0}, "weight_semantic = 1.0.*are all 0"),
+        ({"delta_v": -1.0}, "delta_v = -1.0"),
+        ({"delta_d": float("nan")}, "delta_d = nan"),
         ({"geometry_kind": "l3"}, "geometry_kind: 'l3'"),
         ({"raw_region": "all"}, "raw_region: 'all'"),
     ],

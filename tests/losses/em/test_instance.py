@@ -183,3 +183,11 @@ def test_large_instances_keep_their_digits():
         gradients += torch.autograd.grad(discriminative_loss(leaf, labels, weight)["instance"], leaf)
     single, double = gradients
     assert (single - double).norm() / double.norm() < 5e-7
+
+
+def test_ids_of_any_size_cost_no_memory():
+    f, weight, labels = random_tensor(0, 3, 2), random_tensor(1, None, 2), random_labels(2, 2)
+    sparse = torch.where(labels > 0, labels * 2**40 + 17, labels)
+    usual, large = (instance.discriminative_loss(f, ids, weight) for ids in (labels, sparse))
+    assert (labels > 0).any()
+    torch.testing.assert_close(large, usual, rtol=0, atol=0)

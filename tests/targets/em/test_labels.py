@@ -26,7 +26,9 @@ def test_wrong_labels_are_named(labels, message):
         em_targets(labels, (1.0,) * labels.ndim)
 
 
-@pytest.mark.parametrize("spacing", [(1.0,), (1.0, 0.0), (1.0, -2.0), (1.0, float("nan")), (1.0, 1.0, 1.0)])
+@pytest.mark.parametrize(
+    "spacing", [(1.0,), (1.0, 0.0), (1.0, -2.0), (1.0, float("nan")), (1.0, 1.0, 1.0), None, 4.0, ("a", "b")]
+)
 def test_wrong_spacing_is_named(spacing):
     with pytest.raises(ParameterError, match="spacing = .*2 positive numbers needed"):
         em_targets(LABELS, spacing)
@@ -63,3 +65,12 @@ def test_byte_order_does_not_matter():
     swapped = labels.astype(labels.dtype.newbyteorder(">"))
     one, other = (instances_of(ids, (1.0, 1.0)).ids for ids in (labels, swapped))
     np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("sigma", 0.0), ("sigma", float("nan")), ("weight_edge", -3.0), ("weight_bone", float("nan"))],
+)
+def test_what_makes_no_finite_target_is_named(name, value):
+    with pytest.raises(ParameterError, match=f"{name} = {value}"):
+        em_targets(LABELS, (1.0, 1.0), **{name: value})

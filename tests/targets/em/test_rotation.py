@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from label_volumes import cells, labelled_crops
 
-from mtl.targets.em import em_targets, skeleton, structure_tensor
+from mtl.targets.em import em_targets, skeleton, skeleton_direction, structure_tensor
 
 CLOSE = {"rtol": 1e-4, "atol": 2e-5}
 
@@ -74,3 +74,28 @@ def test_skeletons_and_tensors_mirror_exactly(axis):
     expected = np.flip(structure_tensor(labels, spacing), axis + 1)
     expected = expected * np.outer(sign, sign).reshape(9, 1, 1, 1)
     np.testing.assert_allclose(structure_tensor(mirrored, spacing), expected, **CLOSE)
+
+
+@settings(max_examples=12, deadline=None)
+@given(labelled_crops())
+def test_directions_to_the_skeleton_rotate_where_one_voxel_is_nearest(crop):
+    """Of two that are equally near no rule can choose one that a turn leaves the chosen one."""
+    labels, spacing = crop
+    ndim, lone = labels.ndim, one_nearest(labels, skeleton(labels, spacing), spacing)
+    before = skeleton_direction(labels, spacing)
+    for axes in permutations(range(ndim), 2):
+        after = skeleton_direction(*rotated(labels, spacing, axes))
+        expected = np.einsum("ab,b...->a...", rotation(ndim, axes), turned(before, axes))
+        where = np.rot90(lone, axes=axes)
+        np.testing.assert_allclose(after[:, where], expected[:, where], **CLOSE)
+
+
+def one_nearest(labels: np.ndarray, bones: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
+    """Whether one skeleton voxel of the own instance is nearer than all others."""
+    places = np.stack(np.meshgrid(*map(np.arange, labels.shape), indexing="ij"), -1) * np.array(spacing)
+    lone = np.zeros(labels.shape, bool)
+    for number in np.unique(labels[labels > 0]):
+        inside = labels == number
+        away = np.linalg.norm(places[inside][:, None] - places[inside & bones][None], axis=2)
+        lone[inside] = (away < away.min(1, keepdims=True) + 1e-6 * min(spacing)).sum(1) == 1
+    return lone
