@@ -63,9 +63,12 @@ def sliding_window(
         ``(C, *sp)``: a NumPy array, or with ``path`` a Zarr array opened for reading.
 
     Raises:
-        ParameterError: number of axes, overlap or weights out of range; outputs not of the patch's shape.
+        ParameterError: number of axes, overlap, weights or batch size out of range; outputs not of the
+            patch's shape.
     """
     shape = tuple(image.shape)
+    if batch_size < 1:
+        raise ParameterError(f"batch_size = {batch_size}: at least 1 is expected")
     if len(patch_size) == len(shape) - 1:
         network, patch_size = _plane_by_plane(network), (1, *patch_size)
     if len(patch_size) != len(shape):

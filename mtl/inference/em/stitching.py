@@ -56,7 +56,8 @@ def stitch(
     tiles: (box, labels of that box (integers, 0 background)), for example from `stitched`.
     min_iou: overlap from which two instances are one, 0.5 to 1: then no instance has two partners in a tile.
     out: array-like (*shape), integer, zeroed, that takes and gives boxes; None: a new int32 array.
-    Raises DataError where a tile does not fit its box or the volume; ParameterError for another ``min_iou``.
+    Raises DataError where a tile does not fit its box or the volume; ParameterError for another ``min_iou``,
+    or where ``out`` cannot hold the ids.
     """
     if not 0.5 <= min_iou < 1:
         raise ParameterError(f"min_iou = {min_iou}: expected 0.5 or more, and less than 1")
@@ -68,6 +69,10 @@ def stitch(
         tile, ids = _numbered(labels, offset)
         parent.extend(range(offset + 1, offset + 1 + ids))
         before = np.asarray(out[box])
+        if offset + ids > np.iinfo(before.dtype).max:
+            raise ParameterError(
+                f"out is {before.dtype}, which cannot hold {offset + ids} ids: a wider type is expected"
+            )
         neighbours = [other for other in written if _intersection(box, other)]
         for other in neighbours:
             view = _within(_intersection(box, other), box)

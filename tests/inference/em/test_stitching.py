@@ -121,3 +121,10 @@ def test_clear_errors() -> None:
         stitch([((slice(2, 6),), np.ones(4, int))], (4,))
     with pytest.raises(DataError, match=r"labels are float64 \(4,\); expected integers"):
         stitch([((slice(0, 4),), np.ones(4))], (4,))
+
+
+def test_a_type_that_cannot_hold_the_ids_is_refused() -> None:
+    labels = np.arange(1, 401, dtype=np.int32).reshape(20, 20)
+    box = (slice(0, 20), slice(0, 20))
+    with pytest.raises(ParameterError, match="out is uint8, which cannot hold 400 ids"):
+        stitch([(box, labels)], (20, 20), out=np.zeros((20, 20), np.uint8))
