@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from notebook_servers import ROOT, served, wait_for
 from PIL import Image
@@ -186,6 +187,50 @@ def test_a_demo_is_clicked(page: Any, outputs: Path, tmp_path: Path, study: str,
         page.screenshot(path=shots / f"demo_{study}_{host}.png", full_page=host == "voila")
     outside = [url for url in asked if "127.0.0.1" not in url and not url.startswith(("data:", "blob:"))]
     assert outside == [], "the page works without the network"
+
+
+@pytest.mark.parametrize("host", ["voila", "lab"])
+@pytest.mark.parametrize("study", ["em", "histology"])
+def test_a_killed_kernel_loses_no_accepted_action(
+    page: Any, outputs: Path, tmp_path: Path, study: str, host: str
+) -> None:
+    run = outputs / study / "smoke"
+    with served(host, write_page(study, run), tmp_path) as address:
+        page.goto(address, timeout=PATIENCE)
+        if host == "lab":
+            run_all_cells(page)
+        page.locator(".mtl-canvas canvas").last.wait_for(timeout=PATIENCE)
+        if study == "em":
+            click_canvas(page, 0.45, 0.5)
+            until_said(page, "Positive point 1")
+            page.get_by_role("button", name="Accept").last.click()
+            wait_for(lambda: any(t in said(page) for t in ("accepted:", "replaced:")), 60, page, said(page))
+        else:
+            page.get_by_role("button", name="Accept all").last.click()
+            until_said(page, "Accepted")
+        journal = max(run.rglob("by_hand/**/journal.jsonl"), key=lambda path: path.stat().st_mtime)
+        kept = journal.read_text()
+        assert kept.endswith("}\n")
+        kill_kernels()
+        page.goto("about:blank")
+        page.goto(address, timeout=PATIENCE)
+        if host == "lab":
+            run_all_cells(page)
+        page.locator(".mtl-canvas canvas").last.wait_for(timeout=PATIENCE)
+        wait_for(lambda: "are there from before" in said(page), 60, page, "nothing is said of what was kept")
+        assert journal.read_text() == kept
+        shots = Path(os.environ.get("MTL_SCREENSHOTS", tmp_path))
+        page.screenshot(path=shots / f"reopened_{study}_{host}.png", full_page=host == "voila")
+
+
+def kill_kernels() -> None:
+    """SIGKILL to every kernel below this process."""
+    children = psutil.Process().children(recursive=True)
+    kernels = [child for child in children if "ipykernel_launcher" in " ".join(child.cmdline())]
+    assert kernels, "no kernel was found"
+    for kernel in kernels:
+        kernel.kill()
+    psutil.wait_procs(kernels, timeout=20)
 
 
 def test_runs_of_the_demos_say_what_they_stood_on(outputs: Path) -> None:
