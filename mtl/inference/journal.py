@@ -67,7 +67,10 @@ class Journal:
             os.truncate(self.path, self._size)
         for number, line in enumerate(content[: self._size].splitlines(), start=1):
             try:
-                take(json.loads(line))
+                record = json.loads(line)
+                if not isinstance(record, dict):
+                    raise ValueError("a JSON object is expected")
+                take(record)
             except (ValueError, KeyError, TypeError, IndexError) as error:
                 raise DataError(f"{self.path}, line {number}: not {self.of} ({error})") from error
 

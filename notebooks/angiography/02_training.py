@@ -207,6 +207,7 @@ section = {
     "pairs": counts,
     "validation": {name: last[key] for key, name in VALIDATION.items() if key in wide},
     "objectives": list(tasks),
+    "made_up": parameters.videos == "phantom",
 }
 section["headline"] = [
     {"label": f"{name.capitalize()}, validation", "value": round(float(value), 3)}

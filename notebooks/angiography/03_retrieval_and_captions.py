@@ -51,9 +51,9 @@ from mtl.reporting.figures_angiography_curves import controls_plot, percent_scat
 from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.angiography.answers import captions_answer
 from mtl.studies.angiography import scoring
-from mtl.studies.angiography.scoring import ALL_SEGMENTS, CAPTIONS, SHOWN_CONTROLS, SHUFFLED
+from mtl.studies.angiography.scoring import ALL_SEGMENTS, CAPTIONS, SHOWN_CONTROLS, SHOWN_PLACES, SHUFFLED
 from mtl.studies.angiography.study import AngiographyStudy
-from mtl.studies.angiography.variants import SHOWN_MEASURES
+from mtl.studies.angiography.variants import SHOWN_MEASURES, SHOWN_PERCENTS, SHOWN_SCORES
 
 use_report_style()
 study = AngiographyStudy(parameters)
@@ -182,6 +182,30 @@ show_table(
 )  # fmt: skip
 
 # %% [markdown]
+# Every measure of every control. *Percent, matched*: error where both reports name the segment. *AUROC, severe*: of the
+# highest percentage that is written, for a stenosis of 70 % and more. *Cross-entropy* (nats per token, without label
+# smoothing) and *perplexity* are those of the true reports.
+
+# %%
+fields = {arm: evaluation.summarise_structured(table, **settings) for arm, table in arms.items()}
+wording = {arm: evaluation.summarise_texts(table, **settings) for arm, table in arms.items()}
+tokens = evaluation.summarise_tokens(tables["tokens"], **settings) if "tokens" in tables else {}
+rows = [
+    {"measure": label} | {SHOWN_CONTROLS[arm]: (fields[arm] | wording[arm]).get(name) for arm in fields}
+    for name, label in SHOWN_SCORES.items()
+    if fields
+]
+show_table(
+    pd.DataFrame(rows).astype(object), source="metrics.json#/retrieval_and_captions",
+    caption="Written reports and their controls", index=False, if_empty="No captioning objective in this run.",
+)  # fmt: skip
+show_table(
+    pd.DataFrame([{name.replace("_", "-"): value for name, value in tokens.items()}] if tokens else []),
+    source="metrics.json#/retrieval_and_captions", caption="True reports under the network", index=False,
+    if_empty="No captioning objective in this run.",
+)  # fmt: skip
+
+# %% [markdown]
 # ## Does the writer look at the film?
 
 # %%
@@ -201,9 +225,11 @@ show_table(
 )  # fmt: skip
 
 # %% [markdown]
-# Percent of every finding, as written and as it is.
+# Percent of every finding, as written and as it is. Beside the error where both reports name the segment stands that of
+# always writing the mean percentage of the training reports.
 
 # %%
+percents_apart = {}
 if arms:
     own = arms[CAPTIONS]
     percents = evaluation.matched_percents(
@@ -214,17 +240,30 @@ if arms:
         alt="Generated against true percent of every finding, with missed and invented ones in the margins.",
         source="predictions/",
     )
+    percents_apart = evaluation.percent_errors(percents, scoring.usual_percent(study), **settings)
+rows = [{"writes": SHOWN_PERCENTS[name], "error": estimate} for name, estimate in percents_apart.items()]
+show_table(
+    pd.DataFrame(rows).astype(object), source="metrics.json#/retrieval_and_captions",
+    caption="Error of percent over findings that both reports name, points", index=False,
+    if_empty="No captioning objective in this run.",
+)  # fmt: skip
 
 # %% [markdown]
 # ## Where is it?
-# Asked for the place of a finding (its segment and percent are in the question), the network names a frame and a box.
+# Asked for the place of a finding (its segment and percent are in the question), the network names a frame and a box. As
+# the question names the segment, the mean place of that segment in training films is the control: it needs no film.
 
 # %%
-grounding = evaluation.summarise_grounding(tables["boxes"], **settings) if "boxes" in tables else {}
-rows = [{"measure": SHOWN_MEASURES[name], "value": estimate} for name, estimate in grounding.items()]
+places = dict(list(tables["boxes"].groupby("arm", sort=False))) if "boxes" in tables else {}
+grounding = {arm: evaluation.summarise_grounding(part, **settings) for arm, part in places.items()}
+rows = [
+    {"measure": label, **{SHOWN_PLACES[arm]: found.get(name) for arm, found in grounding.items()}}
+    for name, label in SHOWN_MEASURES.items()
+    if any(name in found for found in grounding.values())
+]
 show_table(
-    pd.DataFrame(rows), source="metrics.json#/retrieval_and_captions", caption="Named boxes against planted ones",
-    index=False, if_empty="No box in the test clips, or no location task in this run.",
+    pd.DataFrame(rows).astype(object), source="metrics.json#/retrieval_and_captions",
+    caption="Named boxes against planted ones", index=False, if_empty="No box in the test clips, or no location task in this run.",
 )  # fmt: skip
 
 # %% [markdown]
@@ -262,7 +301,9 @@ from mtl.studies.angiography.masked_evaluation import masked_table
 
 masked = {}
 if "masked" in tasks and parameters.mask_target == "pixels":
-    masked = evaluation.summarise_masked(masked_table(study, first), **settings)
+    by_clip = masked_table(study, first)
+    study.run.write_predictions("masked", by_clip)
+    masked = evaluation.summarise_masked(by_clip, **settings)
 rows = [{"measure": SHOWN_MEASURES[name], "value": estimate} for name, estimate in masked.items()]
 show_table(
     pd.DataFrame(rows), source="metrics.json#/retrieval_and_captions", caption="Masked video, test clips",
@@ -280,26 +321,26 @@ show_table(
 # The numbers of this notebook go to `metrics.json`; the answer reads them from there.
 
 # %%
-fields = {arm: evaluation.summarise_structured(table, **settings) for arm, table in arms.items()}
-words = evaluation.summarise_texts(arms[CAPTIONS], **settings) if arms else {}
 directions = dict(zip(retrieval, ("to_report", "to_video"), strict=False))
-best_control = max(
-    (arm for arm in fields if arm != CAPTIONS), key=lambda arm: fields[arm]["field_f1"].value, default=""
-)
+controls = {arm: found["field_f1"].value for arm, found in fields.items() if arm != CAPTIONS}
+best_control = max(controls, key=lambda arm: controls[arm] or 0.0, default="")
 section = {
     "retrieval": {directions[name]: found for name, found in retrieval.items()},
     "chance": {directions[name]: found for name, found in chance.items()},
     "exchanged": {directions[name]: found for name, found in exchanged.items()},
     "collapse": monitors,
     "fields": fields,
-    "words": words,
+    "words": wording.get(CAPTIONS, {}),
     "best_control": SHOWN_CONTROLS.get(best_control, ""),
     "best_control_f1": fields[best_control]["field_f1"] if best_control else None,
     "gain_on_shuffled": verdict.difference.estimate if verdict else None,
     "ignores_video": verdict.ignores_video if verdict else None,
     "boxes": grounding,
     "masked": masked,
+    "tokens": tokens,
+    "percents": percents_apart,
     "test_studies": len({clip.study for clip in study.parts.test}),
+    "made_up": parameters.videos == "phantom",
 }
 
 # %% [markdown]

@@ -49,7 +49,7 @@ from mtl.reporting.claims import claim, show_table
 from mtl.reporting.figures import show_figure, use_report_style
 from mtl.reporting.figures_results import forest_plot
 from mtl.reporting.metrics_file import write_metrics
-from mtl.studies.angiography.answers import READINGS, objectives_answer
+from mtl.studies.angiography.answers import objectives_answer, reading
 from mtl.studies.angiography.comparison import compare, metric_estimates, with_holm
 from mtl.studies.angiography.scoring import score_network
 from mtl.studies.angiography.study import AngiographyStudy
@@ -109,7 +109,7 @@ rows = [
         "difference": row["estimate"],
         "p (Holm)": row.get("p_holm"),
         "smallest seen": row["minimal_detectable"],
-        "verdict": READINGS[row["verdict"]],
+        "verdict": reading(row["verdict"]),
     }
     for variant, found in differences.items()
     for metric, row in found.items()
@@ -154,6 +154,7 @@ section = {
     "differences": differences,
     "seeds": parameters.seeds,
     "variants": [shown_variant(variant) for variant in compared_variants],
+    "made_up": parameters.videos == "phantom",
 }
 section["headline"] = [
     {"label": f"{COMPARED[metric]}, minus {shown_variant(variant)}", "value": row["estimate"]}

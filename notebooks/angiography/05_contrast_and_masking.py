@@ -49,7 +49,7 @@ from mtl.reporting.figures import show_figure, use_report_style
 from mtl.reporting.figures_angiography_curves import over_batch_sizes
 from mtl.reporting.figures_results import forest_plot
 from mtl.reporting.metrics_file import write_metrics
-from mtl.studies.angiography.answers import READINGS, settings_answer
+from mtl.studies.angiography.answers import reading, settings_answer
 from mtl.studies.angiography.comparison import compare, metric_estimates, with_holm
 from mtl.studies.angiography.scoring import score_network
 from mtl.studies.angiography.study import AngiographyStudy
@@ -74,7 +74,7 @@ for variant in asked:
             "setting": shown_variant(variant),
             "loss": {"sigmoid": "SigLIP", "softmax": "CLIP"}[own.contrastive],
             "batch": own.batch_size,
-            "masked": own.mask_ratio,
+            "masked": f"{own.mask_ratio:g}, {own.mask_shape}",
             "copied reports": own.duplicate_rate,
             "steps": results[0].steps,
             "minutes of training": sum(result.seconds for result in results) / 60,
@@ -107,7 +107,7 @@ show_table(
 # %%
 plain = described[
     (described["copied reports"] == parameters.duplicate_rate)
-    & (described["masked"] == parameters.mask_ratio)
+    & (described["masked"] == described.loc[ALL, "masked"])
 ]
 lines = [
     {"name": row.loss, "batch": row.batch, **figures[variant]["to_report"].to_dict()}
@@ -133,7 +133,7 @@ rows = [
         "measure": COMPARED[metric],
         "difference": row["estimate"],
         "p (Holm)": row.get("p_holm"),
-        "verdict": READINGS[row["verdict"]],
+        "verdict": reading(row["verdict"], of_settings=True),
     }
     for variant, found in differences.items()
     for metric, row in found.items()
@@ -180,6 +180,7 @@ section = {
     "differences": differences,
     "seeds": parameters.seeds,
     "settings": [shown_variant(variant) for variant in asked],
+    "made_up": parameters.videos == "phantom",
 }
 section["headline"] = [
     {"label": f"{COMPARED[metric]}, minus {shown_variant(variant)}", "value": row["estimate"]}

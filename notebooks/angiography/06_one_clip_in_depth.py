@@ -96,11 +96,13 @@ show_table(
 
 # %% [markdown]
 # ## All test clips
-# *Pointing*: the largest attention of the report lies in the planted box (frame not counted); beside it the box's share of
-# the picture, which a blind guess would reach. *Mass*: attention inside the box; *mass gain*: as a multiple of the box's area.
+# *Pointing*: the largest attention of the report lies in the first planted box (frame not counted); beside it the share of
+# the attention's cells that count as inside, which a blind guess would reach. *Mass*: attention inside the box; *mass
+# gain*: as a multiple of the box's area.
 
 # %%
 table = attention_table(study, study.first)
+study.run.write_predictions("attention", table)
 pointing = (
     summarise_grounding(table, n_resamples=parameters.n_bootstrap, seed=parameters.seed) if len(table) else {}
 )
@@ -130,6 +132,7 @@ section = {
     "steps": int(average.shape[0]),
     "grounding": pointing,
     "clips": len(table),
+    "made_up": parameters.videos == "phantom",
 }
 section["headline"] = [
     {"label": SHOWN_MEASURES[name].capitalize(), "value": estimate}

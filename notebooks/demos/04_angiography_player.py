@@ -39,6 +39,7 @@ parameters = read_parameters("demos", globals())
 
 # %%
 import pandas as pd
+from mtl.evaluation.angiography import same_words
 from mtl.interactive.angiography_player import ATTENTION, AngiographyPlayer
 from mtl.interactive.stills import still
 from mtl.reporting.claims import claim, show_table
@@ -93,7 +94,7 @@ show_table(table, source="predictions/angiography_player.parquet", caption="Repo
 section = {
     "clips": len(table),
     "distinct": int(table["written"].nunique()),
-    "right": int((table["written"] == table["true"]).sum()),
+    "right": sum(same_words(row.written, row.true) for row in table.itertuples()),
     "note": chosen.note,
 }
 section["headline"] = [

@@ -40,8 +40,9 @@ parameters = read_parameters("histology", globals())
 # %% [markdown]
 # ## The tiles
 # A tile is a colour picture with an id for every nucleus. Tiles of one *group* (a slide, or a cluster of colours where
-# slides are not known) never lie on two sides of a split. *Appearance* is what kind of picture it is: scores are given
-# for each kind as well, because a mean over kinds hides the worst one.
+# slides are not known) are tested together or not at all; validation tiles are drawn at random from the groups that are not
+# tested, so that they are like the training tiles, and are used to choose and never to judge. *Appearance* is what kind
+# of picture it is: scores are given for each kind as well, because a mean over kinds hides the worst one.
 
 # %%
 import numpy as np

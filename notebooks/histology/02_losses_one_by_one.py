@@ -150,8 +150,8 @@ show_table(
 # %% [markdown]
 # ## What it means
 # No loss knows nuclei: each knows a habit of nuclei, and pays for the habit wherever it is found. Losses 1 and 2 see the
-# outlines, 3 their inside; the other five never see an undrawn nucleus as one, and three of them (prototypes, pixel
-# contrast, the background term) may take it for its opposite. Whether they pay on the whole is measured in the notebook
+# outlines, 3 their inside; the other five never see an undrawn nucleus as one, and prototypes and pixel contrast may take
+# it for its opposite, as the background term of loss 1 does. Whether they pay on the whole is measured in the notebook
 # on label fractions. This page would be wrong if a case that is said to fail did not: the pushes show it.
 #
 # Literature: positive-unlabelled learning (Bekker and Davis 2020); prototypes (Snell et al. 2017); supervised contrast

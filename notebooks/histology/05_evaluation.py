@@ -128,7 +128,8 @@ show_figure(
 # %% [markdown]
 # ## As sure as it is right?
 # *ECE*: mean gap between the predicted probability of nucleus and its observed frequency over bins of equal mass, image by
-# image. *Brier*: mean squared difference. Labels that name some nuclei and leave the rest open bias a probability downwards.
+# image. *Brier*: mean squared difference. Neither says in which
+# direction a probability errs.
 
 # %%
 rows = [

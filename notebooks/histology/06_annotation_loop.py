@@ -99,7 +99,8 @@ show_figure(
 # %% [markdown]
 # ## Curves
 # PQ on the test tiles of the first fold after each round, with intervals over images: over all actions, and over the
-# nuclei that were drawn by hand. The table above has the nuclei that are outlined by then, accepted or drawn.
+# nuclei that are annotated by then, accepted or drawn by hand. Rejections are actions; no loss learns from them. The
+# validation tiles, on which decodings are chosen, are outlined whole, and count as no effort of either way.
 
 # %%
 lines = []
@@ -108,14 +109,14 @@ for (way, number), rows in table.groupby(["strategy", "round"], sort=False):
         "pq"
     ].to_dict()
     effort = rows.iloc[0]
-    for axis, name in (("actions", "actions"), ("add", "nuclei drawn by hand")):
+    for axis, name in (("actions", "actions"), ("outlined", "annotated nuclei")):
         lines.append(
             {"name": way, "panel": f"over {name}", "x": int(effort[axis]), "round": number} | estimate
         )
 curves = pd.DataFrame(lines)
 show_figure(
     curves_with_bands(curves, "x", "number so far", panel="panel"),
-    alt="PQ after each round over actions and over nuclei drawn by hand, for both ways.",
+    alt="PQ after each round over actions and over annotated nuclei, for both ways.",
     source="predictions/annotation_loop.parquet",
 )
 
@@ -194,6 +195,6 @@ write_metrics(study.run.path, "annotation_loop", section)
 display(claim(loop_answer(section), study.run.metrics))
 show_figure(
     curves_with_bands(curves, "x", "number so far", panel="panel"),
-    alt="PQ after each round over actions and over nuclei drawn by hand, for both ways.",
+    alt="PQ after each round over actions and over annotated nuclei, for both ways.",
     source="predictions/annotation_loop.parquet",
 )

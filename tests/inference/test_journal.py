@@ -64,3 +64,11 @@ def test_two_writers_do_not_mix(tmp_path: Path) -> None:
 def test_runs_bring_any_mask_back(seed: int) -> None:
     mask = np.random.default_rng(seed).random((3, 6, 7)) < 0.4
     assert np.array_equal(mask_of(runs_of(mask), mask.shape), mask)
+
+
+@pytest.mark.parametrize("line", ["[]", "3", "null"])
+def test_lines_that_are_no_record_are_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text(f'{{"a": 1}}\n{line}\n')
+    with pytest.raises(DataError, match=r"journal\.jsonl, line 2: not a record"):
+        Journal(path).read(lambda record: None)

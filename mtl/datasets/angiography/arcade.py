@@ -26,6 +26,7 @@ from mtl.datasets.angiography.arcade_labels import (
 from mtl.datasets.angiography.clips import RARE_SEGMENTS, SEGMENTS, UNKNOWN_PATIENT, Clip, Stenosis
 from mtl.datasets.angiography.footage import Box
 from mtl.datasets.angiography.reports import N_WORDINGS, WORDINGS, write_report
+from mtl.datasets.damaged_files import damage_named
 from mtl.datasets.pictures import picture_files, read_grey
 from mtl.errors import DataError
 from mtl.files import sha256_of
@@ -160,7 +161,7 @@ def _check_pairs(folder: Path, prints: dict[str, str]) -> None:
     table = folder.parent / "pairs.csv"
     if not table.is_file():
         return
-    with table.open(encoding="utf-8", newline="") as file:
+    with damage_named(f"{table}: expected a table"), table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
         if not set(PAIR_COLUMNS) <= set(row):

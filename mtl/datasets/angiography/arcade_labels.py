@@ -14,6 +14,7 @@ import numpy as np
 from skimage.draw import polygon2mask
 
 from mtl.datasets.angiography.footage import Box
+from mtl.datasets.damaged_files import damage_named
 from mtl.errors import DataError
 from mtl.files import read_json
 
@@ -49,7 +50,8 @@ class Outline:
 
 def read_outlines(path: Path) -> tuple[Outline, ...]:
     """Polygons of a YOLO file, ``class x1 y1 x2 y2 ...`` a line; raises `DataError` for anything else."""
-    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+    with damage_named(f"{path}: expected text"):
+        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
     return tuple(_outline(words, f"{path}: line {row}") for row, words in enumerate(lines, start=1) if words)
 
 
@@ -58,7 +60,7 @@ def read_stenosis_boxes(path: Path) -> dict[str, tuple[Box, ...]]:
 
     Categories are told by name. Raises `DataError` naming the file and what is wrong with it.
     """
-    try:
+    with damage_named(f"{path}: expected COCO images, annotations and a category {STENOSIS!r}"):
         stored = read_json(path)
         [category] = [entry["id"] for entry in stored["categories"] if entry["name"] == STENOSIS]
         images = {entry["id"]: entry for entry in stored["images"]}
@@ -67,12 +69,6 @@ def read_stenosis_boxes(path: Path) -> dict[str, tuple[Box, ...]]:
             if found["category_id"] == category:
                 image = images[found["image_id"]]
                 boxes[image["file_name"]].append(_relative_box(found["bbox"], image, path))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(
-            f"{path}: expected COCO images, annotations and a category {STENOSIS!r} ({error!r})"
-        ) from error
     if len(boxes) != len(images):
         raise DataError(f"{path}: a file_name occurs twice among the images")
     return {name: tuple(found) for name, found in boxes.items()}

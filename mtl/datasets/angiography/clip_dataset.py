@@ -145,7 +145,9 @@ def collate(
     ]
     batch = {
         "video": torch.stack([sample["video"] for sample in samples]),
-        "tokens": encode_reports(tokenizer, texts, context, truncate=truncate),
+        "tokens": encode_reports(
+            tokenizer, texts, context, truncate=truncate, names=[sample["id"] for sample in samples]
+        ),
         "report_ids": torch.tensor([report_id(text) for text in texts]),
         "index": torch.tensor([sample["index"] for sample in samples]),
         "studies": [sample["study"] for sample in samples],

@@ -6,12 +6,13 @@ the full range of the stored bits is shown. MONOCHROME1 is inverted, so that 0 i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mtl.datasets.damaged_files import damage_named
 from mtl.errors import DataError
 
 if TYPE_CHECKING:
@@ -29,26 +30,24 @@ def dicom_frames(path: Path) -> Iterator[np.ndarray]:
     """
     header = _header(path)
     kind = str(header.get("PhotometricInterpretation", ""))
-    for frame in _stored(header, path):
-        if kind in GREY:
-            yield _shown(frame, header, inverted=kind == "MONOCHROME1")
-        else:
-            yield _colour(frame, header, path)
+    with damage_named(f"{path}: the frames cannot be shown"):
+        for frame in _stored(header, path):
+            if kind in GREY:
+                yield _shown(frame, header, inverted=kind == "MONOCHROME1")
+            else:
+                yield _colour(frame, header, path)
 
 
 def _header(path: Path) -> Dataset:
     from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
 
-    try:
+    with damage_named(f"{path}: expected a DICOM file, but it cannot be read"):
         header = dcmread(path)
-    except (InvalidDicomError, EOFError, OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path}: expected a DICOM file, but it cannot be read ({error})") from error
-    if "PixelData" not in header:
-        raise DataError(f"{path}: the DICOM file holds no pixel data")
-    if "NumberOfFrames" in header and not int(header.NumberOfFrames or 0):
-        raise DataError(f"{path}: a clip of zero length (NumberOfFrames is 0)")
-    return header
+        if "PixelData" not in header:
+            raise DataError(f"{path}: the DICOM file holds no pixel data")
+        if "NumberOfFrames" in header and not int(header.NumberOfFrames or 0):
+            raise DataError(f"{path}: a clip of zero length (NumberOfFrames is 0)")
+        return header
 
 
 def _stored(header: Dataset, path: Path) -> np.ndarray:
@@ -71,28 +70,30 @@ def _shown(frame: np.ndarray, header: Dataset, inverted: bool) -> np.ndarray:
     from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
     values = apply_modality_lut(frame, header)
-    windowed = header.get("WindowWidth") not in (None, "") or "VOILUTSequence" in header
+    table = header.get("VOILUTSequence")
+    windowed = header.get("WindowWidth") not in (None, "") or table
     shown = apply_voi_lut(values, header) if windowed else values
-    low, high = _table_range(header) if "VOILUTSequence" in header else _range(header)
+    low, high = _table_range(table) if table else _range(header)
     unit = ((shown.astype(np.float32) - low) / (high - low)).clip(0, 1)
     return (1 - unit if inverted else unit).astype(np.float32)
 
 
 def _range(header: Dataset) -> tuple[float, float]:
     """What the least and the greatest storable value become in the modality transform."""
+    if table := header.get("ModalityLUTSequence"):
+        return _table_range(table)
     bits, signed = int(header.BitsStored), bool(header.get("PixelRepresentation", 0))
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
-    slope, intercept = (
-        float(header.get("RescaleSlope", 1) or 1),
-        float(header.get("RescaleIntercept", 0) or 0),
-    )
+    slope, intercept = 1.0, 0.0
+    if "RescaleSlope" in header and "RescaleIntercept" in header:  # as pydicom: both, or none
+        slope, intercept = float(header.RescaleSlope), float(header.RescaleIntercept)
     ends = sorted((low * slope + intercept, high * slope + intercept))
     return ends[0], ends[1]
 
 
-def _table_range(header: Dataset) -> tuple[float, float]:
-    """Range of a VOI table's entries."""
-    return 0.0, float(2 ** int(header.VOILUTSequence[0].LUTDescriptor[2]) - 1)
+def _table_range(table: Sequence[Dataset]) -> tuple[float, float]:
+    """Range of the entries of a modality or VOI table."""
+    return 0.0, float(2 ** int(table[0].LUTDescriptor[2]) - 1)
 
 
 def _colour(frame: np.ndarray, header: Dataset, path: Path) -> np.ndarray:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pandas as pd
 
 from mtl.datasets.angiography.clips import SEGMENTS, Clip
+from mtl.datasets.damaged_files import damage_named
 from mtl.errors import DataError
 
 COLUMNS = ("video", "report", "study", "patient")
@@ -45,12 +47,13 @@ def _opened(path: Path) -> pd.DataFrame:
     suffix = path.suffix.lower()
     if suffix not in (".csv", ".parquet"):
         raise DataError(f"{path}: suffix {suffix!r}; a table ending in .csv or .parquet is expected")
-    try:
+    with damage_named(f"{path}: not a readable {suffix[1:]} table"):  # empty, not UTF-8, not parquet
         if suffix == ".parquet":
-            return pd.read_parquet(path)
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (ValueError, OSError, pd.errors.ParserError) as error:  # empty, not UTF-8, not parquet
-        raise DataError(f"{path}: not a readable {suffix[1:]} table ({error})") from error
+            return pd.read_parquet(path).reset_index(drop=True)
+        options = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", pd.errors.ParserWarning)  # rows that end in a comma
+            return pd.read_csv(path, index_col=False, **options)
 
 
 def _check(table: pd.DataFrame, path: Path) -> None:

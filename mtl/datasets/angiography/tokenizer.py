@@ -85,20 +85,30 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
 
 
 def encode_reports(
-    tokenizer: Tokenizer, texts: Sequence[str], context: int, *, truncate: bool = False
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    context: int,
+    *,
+    truncate: bool = False,
+    names: Sequence[str] | None = None,
 ) -> torch.Tensor:
     """Token ids, int64 ``(B, context)``: ``[BOS]``, the words, ``[EOS]``, then ``[PAD]``.
 
-    Raises `DataError` naming the report's position: it is empty, or has more tokens than ``context`` holds
-    (with ``truncate`` its end is left out instead, and ``[EOS]`` follows what was kept).
+    Raises `DataError` naming the report (by ``names``, else its position): it is empty, or has more tokens
+    than ``context`` holds (with ``truncate`` its end is left out instead; ``[EOS]`` follows what was kept).
     """
     _check_texts(texts)
     rows = [encoding.ids for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
-    return pad_rows(tokenizer, rows, context, truncate=truncate)
+    return pad_rows(tokenizer, rows, context, truncate=truncate, names=names)
 
 
 def pad_rows(
-    tokenizer: Tokenizer, rows: Sequence[Sequence[int]], context: int, *, truncate: bool = False
+    tokenizer: Tokenizer,
+    rows: Sequence[Sequence[int]],
+    context: int,
+    *,
+    truncate: bool = False,
+    names: Sequence[str] | None = None,
 ) -> torch.Tensor:
     """Rows of ids put between ``[BOS]`` and ``[EOS]`` and padded, as `encode_reports` does."""
     if context < 3:
@@ -107,8 +117,9 @@ def pad_rows(
     tokens = torch.full((len(rows), context), pad, dtype=torch.int64)
     for position, row in enumerate(rows):
         if len(row) + 2 > context and not truncate:
+            name = position if names is None else names[position]
             raise DataError(
-                f"report {position}: {len(row)} tokens with {BOS} and {EOS} do not fit context={context}; "
+                f"report {name}: {len(row)} tokens with {BOS} and {EOS} do not fit context={context}; "
                 "raise the context, or truncate"
             )
         ids = [bos, *row[: context - 2], eos]

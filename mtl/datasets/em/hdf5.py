@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mtl.datasets.em.damaged_files import damage_named
+from mtl.datasets.damaged_files import damage_named
 from mtl.datasets.em.lazy_arrays import Hdf5Array, Window, has_key
 from mtl.datasets.em.volume_checks import check_axis_order, check_image, check_labels
 from mtl.datasets.em.volumes import EMVolume, Spacing

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mtl.datasets.em.damaged_files import damage_named
+from mtl.datasets.damaged_files import damage_named
 from mtl.datasets.em.hdf5 import CREMI_IMAGE, CREMI_LABELS, CREMI_UNKNOWN
 from mtl.datasets.em.ngff import Multiscales, attributes_of, multiscales_of
 from mtl.datasets.em.volume_checks import check_axis_order, check_image, check_labels

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from mtl.datasets.em.damaged_files import damage_named
+from mtl.datasets.damaged_files import damage_named
 from mtl.errors import DataError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mtl.datasets.em.damaged_files import damage_named
+from mtl.datasets.damaged_files import damage_named
 from mtl.errors import DataError
 
 DAMAGED = "expected readable Zarr metadata, but it is damaged"

@@ -22,11 +22,15 @@ def read_cpm15(folder: str | Path) -> list[NucleiTile]:
 
     ``appearance`` is the magnification, 20x or 40x: nuclei differ about twofold in size.
 
-    Raises `DataError` naming the file: no tile, no image for a mask, a mask of another size than its image
-    (in one copy of the set image04 and image05 have each other's masks), text that is no list of ids.
+    Raises `DataError` naming the file: no tile, no image for a mask or no mask for an image, a mask of
+    another size than its image (in one copy of the set image04 and image05 have each other's masks), text
+    that is no list of ids.
     """
     folder = Path(folder)
     masks = sorted(folder.glob("image*_mask.txt")) if folder.is_dir() else []
+    for picture in sorted(folder.glob("image*.png")):
+        if not picture.with_name(f"{picture.stem}_mask.txt").is_file():
+            raise DataError(f"{picture}: its mask {picture.stem}_mask.txt is missing")
     return check_tiles([_read_tile(path) for path in masks], str(folder))
 
 
@@ -57,7 +61,7 @@ def read_text_mask(path: str | Path) -> np.ndarray:
         raise DataError(
             f"{path}: a first line 'width height' and then one whole number per line are expected ({error})"
         ) from error
-    if len(ids) != width * height or width < 1:
+    if len(ids) != width * height or min(width, height) < 1:
         raise DataError(f"{path}: {width} x {height} pixels are announced, but there are {len(ids)} ids")
     if ids.min() < 0:
         raise DataError(f"{path}: holds the id {ids.min()}; 0 (background) or more is expected")

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mtl.datasets.damaged_files import damage_named
 from mtl.datasets.histology.tiles import NucleiTile, check_same_size, check_tiles, rgb_of
 from mtl.datasets.pictures import MASK_THRESHOLD, open_picture, picture_files
 from mtl.errors import DataError
@@ -32,10 +33,12 @@ def read_dsb2018(root: str | Path, appearances: Sequence[str] = ()) -> list[Nucl
     """
     root = Path(root)
     stage = root / STAGE if (root / STAGE).is_dir() else root
-    folders = sorted(path for path in stage.iterdir() if (path / "images").is_dir()) if stage.is_dir() else []
+    entries = sorted(path for path in stage.iterdir() if path.is_dir()) if stage.is_dir() else []
+    folders = [path for path in entries if (path / "images").is_dir()]
     if not folders:
         raise DataError(f"{root}: no folders {STAGE}/<id>/images were found")
     table = _table(stage.parent / "images.csv")
+    _check_complete(entries, folders, table, stage)
     if appearances:
         folders = _of_appearance(folders, table, appearances, root)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -47,12 +50,26 @@ def _table(path: Path) -> pd.DataFrame:
     """Appearance and group by id; empty where there is no such file."""
     if not path.is_file():
         return pd.DataFrame(columns=["appearance", "colour_group"])
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    with damage_named(f"{path}: expected a table"):
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
     if missing := {"id", "appearance", "colour_group"} - set(table.columns):
         raise DataError(f"{path}: column {min(missing)!r} is missing")
     if table["id"].duplicated().any():
         raise DataError(f"{path}: {table.loc[table['id'].duplicated(), 'id'].iloc[0]!r} stands there twice")
     return table.set_index("id")
+
+
+def _check_complete(
+    entries: Sequence[Path], folders: Sequence[Path], table: pd.DataFrame, stage: Path
+) -> None:
+    """Raise `DataError` for a folder without a picture, and for a row of the table without a folder."""
+    for folder in entries:
+        if folder not in folders and (folder / "masks").is_dir():
+            raise DataError(f"{folder}: no folder 'images'; one image is expected in it")
+    if lost := sorted(set(table.index) - {folder.name for folder in folders}):
+        raise DataError(
+            f"{stage.parent / 'images.csv'}: {lost[0]!r} has no folder in {stage.name} ({len(lost)} such)"
+        )
 
 
 def _of_appearance(

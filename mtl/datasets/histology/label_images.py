@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import tifffile
+from scipy import ndimage
 
+from mtl.datasets.damaged_files import damage_named
 from mtl.datasets.histology.tiles import NucleiTile, check_same_size, check_tiles, rgb_of
 from mtl.datasets.pictures import open_picture, picture_files
 from mtl.errors import DataError
@@ -52,10 +54,8 @@ def read_label_images(folder: str | Path, source: str | None = None) -> list[Nuc
 def read_label_image(path: str | Path) -> np.ndarray:
     """Instance ids int32 ``(H, W)`` of a PNG or TIFF. Raises `DataError`: see `read_label_images`."""
     path = Path(path)
-    try:
+    with damage_named(f"{path}: expected a whole label image, but it cannot be read"):
         values = tifffile.imread(path) if path.suffix.lower() in (".tif", ".tiff") else _png(path)
-    except (ValueError, OSError, tifffile.TiffFileError) as error:
-        raise DataError(f"{path}: expected a whole label image, but it cannot be read ({error})") from error
     values = np.squeeze(values)
     if values.ndim != 2:
         raise DataError(f"{path}: shape {values.shape}; one channel of instance ids (H, W) is expected")
@@ -63,11 +63,17 @@ def read_label_image(path: str | Path) -> np.ndarray:
         raise DataError(f"{path}: {values.dtype} labels; whole numbers, an id per nucleus, are expected")
     if values.min() < 0 or values.max() > np.iinfo(np.int32).max:
         raise DataError(f"{path}: ids {values.min()} to {values.max()}; 0 or more is expected")
-    if values.dtype == bool or (values.max() == 255 and len(np.unique(values)) == 2):
+    if values.dtype == bool or _is_mask(values):
         raise DataError(
             f"{path}: two values, a mask of all nuclei together; an id for each nucleus is expected"
         )
     return values.astype(np.int32)
+
+
+def _is_mask(values: np.ndarray) -> bool:
+    """Whether 0 and one other number are all there is, and that number is 255 or lies in several pieces."""
+    ids = np.unique(values)
+    return len(ids) == 2 and ids[0] == 0 and (ids[1] == 255 or ndimage.label(values, np.ones((3, 3)))[1] > 1)
 
 
 def _png(path: Path) -> np.ndarray:
@@ -95,7 +101,8 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 def _table(path: Path) -> pd.DataFrame | None:
     if not path.is_file():
         return None
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    with damage_named(f"{path}: expected a table"):
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
     if missing := {"name", "group"} - set(table.columns):
         raise DataError(f"{path}: column {min(missing)!r} is missing")
     if table["name"].duplicated().any():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -88,6 +88,10 @@ class PatchDataset(Dataset):
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose patches are to be drawn."""
         self._epoch.fill_(epoch)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """The patches of the present epoch, each once (indices go on beyond the length)."""
+        return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         if index < 0:

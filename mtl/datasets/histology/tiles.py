@@ -23,7 +23,7 @@ class NucleiTile:
         image: uint8 ``(H, W, 3)``.
         instances: int32 ``(H, W)``: 0 background, else the id of a nucleus (any positive number).
         source: the data set, e.g. ``dsb2018``.
-        group: tiles of one group never lie on two sides of a split (a slide, a cluster of colours).
+        group: tiles of one group are tested together or not at all (a slide, a cluster of colours).
         appearance: kind of picture, for scores of its own, e.g. ``fluo``, ``20x``.
     """
 

@@ -37,6 +37,7 @@ from mtl.evaluation.angiography.retrieval import (
 from mtl.evaluation.angiography.structured_scores import (
     field_f1,
     matched_percents,
+    percent_errors,
     percent_mae,
     percent_mae_all,
     structured_scores,
@@ -44,6 +45,7 @@ from mtl.evaluation.angiography.structured_scores import (
 )
 from mtl.evaluation.angiography.text_metrics import (
     bleu_4,
+    same_words,
     summarise_texts,
     summarise_tokens,
     text_scores,
@@ -74,10 +76,12 @@ __all__ = [
     "nearest_training_reports",
     "parse_findings",
     "parse_view",
+    "percent_errors",
     "percent_mae",
     "percent_mae_all",
     "recall_curve",
     "retrieve",
+    "same_words",
     "shuffle_across_studies",
     "structured_scores",
     "summarise_grounding",

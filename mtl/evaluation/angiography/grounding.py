@@ -124,7 +124,8 @@ def cells_inside(box: ArrayLike, height: int, width: int) -> NDArray[np.bool_]:
     y0, x0, y1, x1 = np.asarray(box, float)
     y, x = ((np.arange(side) + 0.5) / side for side in (height, width))
     inside = np.outer((y0 <= y) & (y <= y1), (x0 <= x) & (x <= x1))
-    centre = (min(int((y0 + y1) / 2 * height), height - 1), min(int((x0 + x1) / 2 * width), width - 1))
+    middle = np.array([(y0 + y1) / 2 * height, (x0 + x1) / 2 * width]) + 1e-9  # a border is the next cell's
+    centre = tuple(np.minimum(middle.astype(int), (height - 1, width - 1)))
     inside[centre] = True
     return inside
 

@@ -108,6 +108,24 @@ def severe_auroc(table: pd.DataFrame, *, n_resamples: int = 2000, seed: int = 0)
     return bootstrap(highest, area, UNIT, n_resamples, seed, weighted=True, strata=severe, unit=UNIT)
 
 
+def percent_errors(
+    findings: pd.DataFrame, usual: float, *, n_resamples: int = 2000, seed: int = 0
+) -> dict[str, Estimate]:
+    """Mean absolute error of percent over findings that both reports name, with intervals over studies.
+
+    Args:
+        findings: of ``matched_percents``; usual: percent that a writer who sees no film would always write.
+
+    Returns:
+        ``written`` and ``usual``; empty where no finding is in both reports.
+    """
+    both = findings.dropna(subset=["true", "generated"]).reset_index(drop=True)
+    if both.empty:
+        return {}
+    errors = {"written": (both["true"] - both["generated"]).abs(), "usual": (both["true"] - usual).abs()}
+    return mean_estimates(both.assign(**errors), tuple(errors), n_resamples=n_resamples, seed=seed)
+
+
 def field_f1(table: pd.DataFrame, weights: Floats) -> Floats:
     """F1 of segments under row weights ``(R, n)``; NaN where neither side names one."""
     sums = _sums(table, weights)

@@ -56,8 +56,10 @@ def draw_at_random(
     truth: NDArray[np.integer], annotated: Collection[int], rng: np.random.Generator
 ) -> Iterator[Decision]:
     """Nuclei of one tile that are not annotated yet, outlined in random order."""
-    missing = _by_size(truth, set(annotated))
-    yield from _drawn(truth, [missing[i] for i in rng.permutation(len(missing))])
+    nuclei, done = _by_size(truth, ()), set(annotated)
+    # The order is of all nuclei, so that it is the same when it is taken up again half way.
+    order = [nuclei[i] for i in rng.permutation(len(nuclei))]
+    yield from _drawn(truth, [nucleus for nucleus in order if nucleus not in done])
 
 
 def best_partners(proposals: NDArray[np.integer], truth: NDArray[np.integer]) -> dict[int, int]:

@@ -40,18 +40,19 @@ def summarise_images(
 def alarms(table: pd.DataFrame) -> list[Alarm]:
     """What is suspicious in the rows of one method: ``image``, ``n_true``, ``n_predicted``, ``ap50``.
 
+    Of several networks an image counts once, where it holds for any of them.
+
     Codes: few_units, nothing_found, one_blob, undefined.
     """
     found = []
     images = table["image"].nunique()
     if images < MIN_UNITS:
         found.append(Alarm("few_units", f"{images} images, fewer than {MIN_UNITS}"))
-    empty = int((table["n_predicted"] == 0).sum())
-    if empty:
-        found.append(Alarm("nothing_found", f"no nucleus at all is found in {empty} of {len(table)} images"))
-    merged = int((table["n_predicted"] < FEW_FOUND * table["n_true"]).sum()) - empty
-    if merged > 0:
-        found.append(Alarm("one_blob", f"in {merged} of {len(table)} images ten nuclei and more become one"))
-    if missing := int(table["ap50"].isna().sum()):
+    empty, few = table["n_predicted"] == 0, table["n_predicted"] < FEW_FOUND * table["n_true"]
+    if nothing := table.loc[empty, "image"].nunique():
+        found.append(Alarm("nothing_found", f"no nucleus at all is found in {nothing} of {images} images"))
+    if merged := table.loc[few & ~empty, "image"].nunique():
+        found.append(Alarm("one_blob", f"in {merged} of {images} images ten nuclei and more become one"))
+    if missing := table.loc[table["ap50"].isna(), "image"].nunique():
         found.append(Alarm("undefined", f"{missing} images hold no nucleus, neither true nor found"))
     return found

@@ -29,7 +29,10 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class CaptionAttention:
-    """Of a report: its W ``words``; ``maps`` float32 ``(W, t, h, w)`` of sum 1; their ``average``."""
+    """Of a report: its W ``words``; ``maps`` float32 ``(W, t, h, w)`` of sum 1; their ``average``.
+
+    Of an empty report ``average`` is the map of its end.
+    """
 
     words: list[str]
     maps: Floats
@@ -65,7 +68,7 @@ def caption_attention(
         grid: (t, h, w) of the video tokens; layers: which to average, all by default.
 
     Raises:
-        DataError: not one report, other numbers of pieces than tokens or of weights than cells, or no word.
+        DataError: not one report, other numbers of pieces than tokens, or of weights than cells.
     """
     if len(tokens) != 1 or len(memory) != 1 or tokens.shape[1] != len(pieces):
         raise DataError(
@@ -79,7 +82,7 @@ def caption_attention(
     cells = to_grid(weights, grid)
     spans = word_spans(pieces)
     if not spans:
-        raise DataError(f"no word in the report: {list(pieces)}")
+        return CaptionAttention([], cells[:0], cells[max(len(pieces) - 2, 0)])
     maps = np.stack([cells[[place - 1 for place in places]].mean(axis=0) for _, places in spans])
     return CaptionAttention([word for word, _ in spans], maps, maps.mean(axis=0))
 

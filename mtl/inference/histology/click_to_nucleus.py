@@ -9,6 +9,7 @@ from scipy import ndimage
 from mtl.errors import ParameterError
 
 SHARE = 0.5  # of the probability at the click
+FAINTEST = 0.1  # probability at a click from which there is something to follow
 RADIUS = 14.0  # pixels, where no nucleus is known whose size could be taken
 
 
@@ -28,7 +29,8 @@ def nucleus_around(
         probability: ``(H, W)`` of a nucleus. place: (y, x). taken: ``(H, W)``, pixels of other nuclei.
 
     Raises:
-        ParameterError: the click is outside or in a nucleus, or fewer than ``min_size`` pixels are found.
+        ParameterError: the click is outside or in a nucleus, the network sees nothing there, or fewer than
+            ``min_size`` pixels are found.
     """
     if not all(0 <= p < side for p, side in zip(place, probability.shape, strict=True)):
         raise ParameterError(f"pixel {place} is outside of the tile of shape {probability.shape}")
@@ -37,6 +39,11 @@ def nucleus_around(
     y, x = np.ogrid[: probability.shape[0], : probability.shape[1]]
     near = (y - place[0]) ** 2 + (x - place[1]) ** 2 <= radius**2
     like = near & ~taken & (probability >= SHARE * probability[place])
+    if not probability[place] >= FAINTEST:
+        raise ParameterError(
+            f"at pixel {place} the network sees no nucleus (probability {probability[place]:.2f}): draw its "
+            "outline instead"
+        )
     mask = ndimage.binary_fill_holes(_part_at(like, place)) & ~taken
     opened = ndimage.binary_opening(mask, iterations=2)
     if opened[place] and (part := _part_at(opened, place)).sum() >= min_size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from mtl.errors import ParameterError
@@ -66,8 +67,8 @@ class LossConfig:
     def __post_init__(self) -> None:
         for name in (*ALPHAS.values(), "pseudo_weight", "background_weight", "image_weight", "batch_weight",
                      "hv_gradient"):  # fmt: skip
-            if not getattr(self, name) >= 0:
-                raise ParameterError(f"{name} = {getattr(self, name)}: 0 or more is expected")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ParameterError(f"{name} = {getattr(self, name)}: a finite number from 0 on is expected")
         if not 0 <= self.unlikely < self.confident <= 1:
             raise ParameterError(
                 f"unlikely={self.unlikely} must lie below confident={self.confident}, both in [0, 1]"

@@ -73,11 +73,17 @@ def _on_grid(mask: Tensor, grid: torch.Size) -> Tensor:
     """Share of 1 in each cell: ``(B, 1, H, W)`` to ``(B, h * w)``; the border may cut the last cells."""
     if mask.shape[-2:] == grid:
         return mask.flatten(1)
-    stride = [-(-side // cells) for side, cells in zip(mask.shape[-2:], grid, strict=True)]
+    stride = [_stride(side, cells) for side, cells in zip(mask.shape[-2:], grid, strict=True)]
     pooled = F.avg_pool2d(mask, stride, ceil_mode=True, count_include_pad=False)
     if pooled.shape[-2:] != grid:  # a grid that no stride gives
         pooled = F.adaptive_avg_pool2d(mask, grid)
     return pooled.flatten(1)
+
+
+def _stride(side: int, cells: int) -> int:
+    """Pixels of a cell: of poolings by two where they give so many cells, the last one cut by the border."""
+    poolings = 2 ** (-(-side // cells) - 1).bit_length()
+    return poolings if -(-side // poolings) == cells else -(-side // cells)
 
 
 def pixel_loss(embedding: Tensor, positive_mask: Tensor, probability: Tensor, config: LossConfig) -> Term:

@@ -66,7 +66,7 @@ class MultiTaskLoss(nn.Module):
             ParameterError: shapes that do not fit one another.
         """
         z, y = model_output["preds"].float(), positive_mask.float()
-        check_shapes(model_output, positive_mask, target_hv, images)
+        check_shapes(model_output, positive_mask, target_hv, images, pred_probs, pixel_weight)
         with torch.autocast(z.device.type, enabled=False):
             found = self._losses(model_output, z, y, target_hv, images, pred_probs, pixel_weight, ramp, only)
             weights = self.config.weights
@@ -114,12 +114,20 @@ class MultiTaskLoss(nn.Module):
 
 
 def check_shapes(
-    output: Mapping[str, Tensor], positive_mask: Tensor, target_hv: Tensor, images: Tensor | None
+    output: Mapping[str, Tensor],
+    positive_mask: Tensor,
+    target_hv: Tensor,
+    images: Tensor | None = None,
+    pred_probs: Tensor | None = None,
+    pixel_weight: Tensor | None = None,
 ) -> None:
     """Raise `ParameterError` naming the first tensor that does not fit ``preds``."""
     logits = output["preds"]
     batch, _, *sides = logits.shape
-    expected = {"positive_mask": (positive_mask, (batch, 1, *sides))}
+    like_logits = {"positive_mask": positive_mask, "pred_probs": pred_probs, "pixel_weight": pixel_weight}
+    expected = {
+        name: (tensor, (batch, 1, *sides)) for name, tensor in like_logits.items() if tensor is not None
+    }
     if "hv_map" in output:
         expected["target_hv"] = (target_hv, tuple(output["hv_map"].shape))
     if images is not None and "recon" in output:

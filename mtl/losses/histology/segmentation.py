@@ -5,11 +5,13 @@ ramp :math:`\rho \in [0, 1]`, let :math:`c = \min(y + P, 1)`, :math:`w = y\,w_\m
 N)` and :math:`k = y + \rho\,(P + N)`. Then
 
 .. math:: L_\mathrm{seg} = \frac12 \frac{\sum w\,\mathrm{BCE}(z, c)}{\sum w}
-          + \frac12 \left(1 - \frac{2 \sum k\,p\,c + 1}{\sum k\,p + \sum k\,c + 1}\right)
+          + \frac12 \left(1 - \frac{2 \sum k\,p\,c + 1}{\sum k\,p^2 + \sum k\,c^2 + 1}\right)
           + 0.05\,\operatorname*{mean}_{y = 0} \mathrm{BCE}(z, 0),
 
-the Dice part per sample, the others over the batch. The background term counts confident positives too:
-without it, predicting nucleus everywhere would cost nearly nothing, because pseudo-labels confirm it.
+the Dice part per sample, the others over the batch. Its squares (Milletari et al., *V-Net*, 3DV 2016) keep
+the many small probabilities of a large background from swamping a few nuclei. The background term counts
+confident positives too: without it, predicting nucleus everywhere would cost nearly nothing, because
+pseudo-labels confirm it.
 
 .. math:: L_\mathrm{edge} = \operatorname*{mean}_{E} \mathrm{BCE}(z, y), \qquad
           E = [\lvert\mathrm{Sobel}(y)\rvert > 0]\; \bigl(y + (1 - y)[p < \tfrac12]\bigr)
@@ -43,13 +45,15 @@ def segmentation_loss(
     target = (y + pseudo.positive).clamp(max=1)
     guessed = ramp * (pseudo.positive + pseudo.negative)
     weight = (y if pixel_weight is None else y * pixel_weight) + config.pseudo_weight * guessed
-    # BCE(z, c) = BCE(z, 0) - z c: one softplus serves both terms.
+    # BCE(z, c) = BCE(z, 0) - z c: one softplus serves both terms; its rounding must not fall below 0.
     as_background = F.softplus(logits)
-    cross_entropy = (weight * (as_background - logits * target)).sum() / _at_least_tiny(weight.sum())
+    costs = (as_background - logits * target).clamp(min=0)
+    cross_entropy = (weight * costs).sum() / _at_least_tiny(weight.sum())
     known = (y + guessed).flatten(1)
     p, c = logits.sigmoid().flatten(1), target.flatten(1)
     overlap = 2 * (known * p * c).sum(1) + SMOOTH
-    dice = 1 - overlap / ((known * p).sum(1) + (known * c).sum(1) + SMOOTH)
+    both = (known * p.square()).sum(1) + (known * c.square()).sum(1) + SMOOTH
+    dice = ((both - overlap) / both).clamp(min=0)
     unlabelled = 1 - y
     background = (unlabelled * as_background).sum() / unlabelled.sum().clamp(min=1)
     return 0.5 * cross_entropy + 0.5 * dice.mean() + config.background_weight * background

@@ -21,17 +21,27 @@ class HuggingFaceTextEncoder(nn.Module):
         name_or_folder: for ``transformers.AutoModel.from_pretrained``.
         out: of the projection.
         pool: ``first`` ([CLS] of BERT-like models), ``eos`` or ``mean``.
+        vocabulary: number of token ids; those beyond the model's own (tokens added to its tokeniser) get
+            embeddings of their own. None: the model's.
 
     Raises:
         ParameterError: transformers is not installed, the model cannot be had, or an unknown pool.
     """
 
-    def __init__(self, name_or_folder: str | os.PathLike, out: int = 512, pool: str = "first") -> None:
+    def __init__(
+        self,
+        name_or_folder: str | os.PathLike,
+        out: int = 512,
+        pool: str = "first",
+        vocabulary: int | None = None,
+    ) -> None:
         super().__init__()
         if pool not in HF_POOLS:
             raise ParameterError(f"pool: {pool!r} is not one of {', '.join(HF_POOLS)}")
         self.model = pretrained_model(name_or_folder)
         config = self.model.config
+        if vocabulary is not None and vocabulary > config.vocab_size:
+            self.model.resize_token_embeddings(vocabulary)
         self.pool_kind, self.pad = pool, getattr(config, "pad_token_id", None) or 0
         self.vocabulary = config.vocab_size
         self.context = getattr(config, "max_position_embeddings", None) or 10**9

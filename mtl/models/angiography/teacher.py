@@ -17,7 +17,7 @@ from mtl.errors import ParameterError
 class EMATeacher(AveragedModel):
     """A copy of ``student`` that asks for no gradient and stays in eval mode.
 
-    Call ``update_parameters(student)`` after each optimiser step, and the teacher like the student, under
+    Call ``follow(student)`` once per training batch, and the teacher like the student, under
     ``torch.no_grad()``.
 
     Args:

@@ -149,7 +149,10 @@ class VideoTextModel(PartitionedModel, PyTorchModelHubMixin):
 
     def make_text(self, name: str, **sizes: object) -> nn.Module:
         """The text encoder; another one makes ``(B, out)`` of tokens ``(B, L)``."""
-        return HuggingFaceTextEncoder(name, sizes["out"]) if name else TextEncoder(**sizes)
+        if not name:
+            return TextEncoder(**sizes)
+        # Reports begin with [BOS], not [CLS]: what a model has learnt of its first token does not hold here.
+        return HuggingFaceTextEncoder(name, sizes["out"], "mean", sizes["vocabulary"])
 
     def forward(
         self,

@@ -7,14 +7,25 @@ from typing import Any
 
 from mtl.studies.angiography.variants import COMPARED, shown_variant
 
-READINGS = {
-    "positive": "all objectives are better",
-    "non-inferior": "all objectives are not worse by more than the margin",
-    "negative": "all objectives are worse",
+#: Verdict on ``{who}`` against another, in words.
+_READINGS = {
+    "positive": "{who} better",
+    "non-inferior": "{who} not worse by more than the margin",
+    "negative": "{who} worse",
     "inconclusive": "no difference shown",
     "no verdict": "no verdict",
 }
 PHANTOM_CLAIM = "This is a claim about phantoms, not about patients."
+
+
+def reading(verdict: str, of_settings: bool = False) -> str:
+    """A verdict in words: on all objectives against fewer, or on the run's own setting against another."""
+    return _READINGS[verdict].format(who="the run's own setting is" if of_settings else "all objectives are")
+
+
+def _marked(said: str, section: Mapping[str, Any]) -> str:
+    """What is said, with the claim that it is of phantoms where it is."""
+    return f"{said} {PHANTOM_CLAIM}" if section["made_up"] else said
 
 
 def data_answer(section: Mapping[str, Any]) -> str:
@@ -26,14 +37,14 @@ def data_answer(section: Mapping[str, Any]) -> str:
         f"word. The most frequent training report, which needs no film, has a field F1 of "
         f"{{{of}.blind.field_f1}} there."
     ]
-    return " ".join([*said, *([PHANTOM_CLAIM] if section["made_up"] else [])])
+    return _marked(" ".join(said), section)
 
 
 def training_answer(section: Mapping[str, Any]) -> str:
     """Of notebook 02, from its section ``training``."""
     shares = section["update_share"]
     if not shares:
-        return "One objective alone moves the encoder: there is nothing to compare."
+        return _marked("One objective alone moves the encoder: there is nothing to compare.", section)
     largest = max(shares, key=lambda task: shares[task])
     counts = section["pairs"]
     said = [
@@ -45,7 +56,7 @@ def training_answer(section: Mapping[str, Any]) -> str:
             "Of the pairs of objectives {training.pairs.conflict} conflict and {training.pairs.agree} agree "
             "beyond the noise of the probe batches."
         )
-    return " ".join(said)
+    return _marked(" ".join(said), section)
 
 
 def captions_answer(section: Mapping[str, Any]) -> str:
@@ -70,7 +81,7 @@ def captions_answer(section: Mapping[str, Any]) -> str:
             f"With films exchanged between studies it loses {{{of}.gain_on_shuffled}}: the writer looks at "
             "the film."
         )  # fmt: skip
-    return " ".join(said) or "Neither contrast nor captions are objectives of this run."
+    return _marked(" ".join(said) or "Neither contrast nor captions are objectives of this run.", section)
 
 
 def objectives_answer(section: Mapping[str, Any]) -> str:
@@ -80,20 +91,20 @@ def objectives_answer(section: Mapping[str, Any]) -> str:
 
 def settings_answer(section: Mapping[str, Any]) -> str:
     """Of notebook 05, from its section ``contrast_and_masking``."""
-    return _differences("contrast_and_masking", section, "The run's own setting minus")
+    return _differences("contrast_and_masking", section, "The run's own setting minus", True)
 
 
-def _differences(of: str, section: Mapping[str, Any], head: str) -> str:
+def _differences(of: str, section: Mapping[str, Any], head: str, of_settings: bool = False) -> str:
     said = []
     for variant, found in section["differences"].items():
         parts = [
             f"{COMPARED[metric]} {{{of}.differences.{variant}.{metric}.estimate}} "
-            f"(*{READINGS[row['verdict']]}*)"
+            f"(*{reading(row['verdict'], of_settings)}*)"
             for metric, row in found.items()
         ]
         if parts:
             said.append(f"{head} {shown_variant(variant)}: {'; '.join(parts)}.")
-    return " ".join(said) or "Only one set was trained: nothing to compare."
+    return _marked(" ".join(said) or "Only one set was trained: nothing to compare.", section)
 
 
 def clip_answer(section: Mapping[str, Any]) -> str:
@@ -108,4 +119,4 @@ def clip_answer(section: Mapping[str, Any]) -> str:
             f"Over {{{of}.clips}} test clips the largest attention lies in the planted box in "
             f"{{{of}.grounding.pointing}} of them, where chance is {{{of}.grounding.pointing_chance}}."
         )
-    return " ".join(said)
+    return _marked(" ".join(said), section)

@@ -20,8 +20,9 @@ from mtl.inference.angiography.attention_maps import CaptionAttention, caption_a
 from mtl.inference.angiography.batches import evaluating
 from mtl.models.angiography import VideoTextModel
 from mtl.studies.angiography.data import clip_dataset
-from mtl.studies.angiography.scoring import ALL_SEGMENTS
-from mtl.studies.angiography.study import AngiographyStudy, Training
+from mtl.studies.angiography.scoring import ALL_SEGMENTS, generation_options
+from mtl.studies.angiography.study import AngiographyStudy
+from mtl.studies.angiography.variants import Training
 
 NEAREST = 5
 _SEGMENTS = {segment.lower() for segment in ALL_SEGMENTS}
@@ -63,11 +64,13 @@ def _looks(study: AngiographyStudy, model: VideoTextModel, clips: list[Clip]) ->
     dataset = clip_dataset(clips, p)
     for number in range(len(dataset)):
         sample = dataset[number]
-        with evaluating(model):
+        with evaluating(model), study.fabric.autocast():
             memory = model.video(sample["video"][None].to(device))[0]
-            tokens = model.caption.generate(memory, prefix, p.context + 1)
+            tokens = model.caption.generate(
+                memory, prefix, p.context + 1, method=p.generation, **generation_options(study)
+            )
         pieces = [tokenizer.id_to_token(int(one)) for one in tokens[0]]
-        attention = caption_attention(model.caption, memory, tokens, pieces, p.grid)
+        attention = caption_attention(model.caption, memory.float(), tokens, pieces, p.grid)
         (report,) = decode_reports(tokenizer, tokens.cpu())
         yield SeenClip(sample["video"].numpy(), sample["boxes"], report, attention)
 

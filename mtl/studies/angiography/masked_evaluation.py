@@ -14,7 +14,8 @@ from mtl.evaluation.angiography import fit_codebook, masked_scores
 from mtl.inference.angiography.batches import evaluating
 from mtl.models.angiography.masked_video import masked_video, normalised
 from mtl.studies.angiography.scoring import test_batches
-from mtl.studies.angiography.study import AngiographyStudy, Training
+from mtl.studies.angiography.study import AngiographyStudy
+from mtl.studies.angiography.variants import Training
 
 CODEBOOK_CLIPS = 64
 MASK_SEED = 11

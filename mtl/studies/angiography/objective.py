@@ -35,6 +35,7 @@ class AngiographyObjective:
         tasks: names of the objectives.
         teacher: a trained network that is distilled from; None: the model's own average.
         from_features: masked video predicts what the model's own average finds there, not pixels.
+        follows: that average takes in the model's weights, once per training batch.
     """
 
     def __init__(
@@ -43,9 +44,10 @@ class AngiographyObjective:
         tasks: Sequence[str],
         teacher: VideoTextModel | None = None,
         from_features: bool = False,
+        follows: bool = True,
     ) -> None:
         self.loss, self.tasks = loss, frozenset(tasks)
-        self.teacher, self.from_features = teacher, from_features
+        self.teacher, self.from_features, self.follows = teacher, from_features, follows
 
     def __call__(self, model: VideoTextModel, batch: Batch) -> TaskLosses:
         """Losses of a batch of ``training_batch``; the clip is encoded once, its visible part once more.
@@ -87,7 +89,7 @@ class AngiographyObjective:
 
     def _follow(self, model: VideoTextModel) -> None:
         """The model's own average takes in its present weights, once per training batch."""
-        if model.teacher is not None and model.training and torch.is_grad_enabled():
+        if self.follows and model.teacher is not None and model.training and torch.is_grad_enabled():
             model.teacher.follow(model)
 
     @torch.no_grad()

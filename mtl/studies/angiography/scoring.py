@@ -12,14 +12,16 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from mtl.datasets.angiography import SEGMENTS, Clip
 from mtl.datasets.angiography.clip_dataset import collate
-from mtl.datasets.angiography.clips import RARE_SEGMENTS
+from mtl.datasets.angiography.clips import RARE_SEGMENTS, Stenosis
 from mtl.datasets.angiography.locations import tokens_to_box
 from mtl.datasets.angiography.tokenizer import BOS, CAP, decode_reports, encode_reports
 from mtl.errors import MissingArtefactError
 from mtl.evaluation.angiography import (
+    FindingReader,
     box_scores,
     most_frequent_report,
     nearest_training_reports,
@@ -27,12 +29,16 @@ from mtl.evaluation.angiography import (
     shuffle_across_studies,
     structured_scores,
     text_scores,
+    token_losses,
 )
 from mtl.files import read_json, sha256_of, write_json
 from mtl.inference.angiography import embed_clips, embed_reports, generate_reports, locate_findings
+from mtl.inference.angiography.location import CORNERS
+from mtl.losses.angiography.captioning import counted_tokens
 from mtl.models.angiography import VideoTextModel
-from mtl.studies.angiography.data import clip_dataset
-from mtl.studies.angiography.study import AngiographyStudy, Training
+from mtl.studies.angiography.data import caption_rows, clip_dataset
+from mtl.studies.angiography.study import AngiographyStudy
+from mtl.studies.angiography.variants import Training
 from mtl.studies.code_fingerprint import decoding_code_fingerprint
 
 BATCH = 32
@@ -46,6 +52,10 @@ SHOWN_CONTROLS = {
     NEAREST: "nearest training report",
     FREQUENT: "most frequent report",
 }
+#: Who names the box of a finding; the second does so without a film.
+NAMED, USUAL = "named", "usual"
+SHOWN_PLACES = {NAMED: "named by the network", USUAL: "mean place of the segment in training films"}
+USUAL_CLIPS = 500  # training films that mean places are taken from
 ALL_SEGMENTS = [name for table in (SEGMENTS, RARE_SEGMENTS) for side in table.values() for name in side]
 Batches = list[dict[str, Any]]
 
@@ -55,9 +65,10 @@ def score_network(study: AngiographyStudy, training: Training) -> dict[str, pd.D
 
     Returns:
         ``retrieval``: a row per study and direction (contrastive networks). ``captions``: a row per clip and
-        arm of ``SHOWN_CONTROLS``, with scores of text and fields; ``boxes``: a row per clip with a place
-        (both of captioning networks, the latter with location tasks). ``retrieval_shuffled``: as
-        ``retrieval``, of videos shuffled across studies.
+        arm of ``SHOWN_CONTROLS``, with scores of text and fields; ``tokens``: a row per clip, cross-entropy
+        of its true report; ``boxes``: a row per clip with a place and ``arm`` of ``SHOWN_PLACES`` (these of
+        captioning networks, the last with location tasks). ``retrieval_shuffled``: as ``retrieval``, of
+        videos shuffled across studies.
 
     Raises:
         MissingArtefactError: the network was not trained.
@@ -72,6 +83,7 @@ def score_network(study: AngiographyStudy, training: Training) -> dict[str, pd.D
     if "contrastive" in tasks or "distillation" in tasks:
         tables |= retrieval_tables(study, model, batches)
     if "captioning" in tasks:
+        tables["tokens"] = token_table(study, model, batches)
         tables["captions"] = caption_table(study, model, batches, contrastive="retrieval" in tables)
         if study.parameters.location_tasks and any(batch["location_mask"].any() for batch in batches):
             tables["boxes"] = box_table(study, model, batches)
@@ -165,13 +177,34 @@ def write_reports(
     """Generated reports of all clips, by the run's method; ``change`` is done to the videos before."""
     p, tokenizer = study.parameters, study.tokenizer
     prefix = [tokenizer.token_to_id(token) for token in (BOS, CAP)]
-    options = {"beams": p.beams} if p.generation == "beam" else {}
-    if p.generation in ("top_k", "top_p"):
-        options["generator"] = torch.Generator(study.fabric.device).manual_seed(p.seed)
     return generate_reports(
         model, batches, partial(decode_reports, tokenizer), prefix, p.context + 1,
-        study.fabric.device, study.fabric.autocast, method=p.generation, change=change, **options,
+        study.fabric.device, study.fabric.autocast, method=p.generation, change=change,
+        **generation_options(study),
     )  # fmt: skip
+
+
+def generation_options(study: AngiographyStudy) -> dict[str, Any]:
+    """What the run's method of writing wants beside its name."""
+    p = study.parameters
+    if p.generation in ("top_k", "top_p"):
+        return {"generator": torch.Generator(study.fabric.device).manual_seed(p.seed)}
+    return {"beams": p.beams} if p.generation == "beam" else {}
+
+
+@torch.no_grad()
+def token_table(study: AngiographyStudy, model: VideoTextModel, batches: Batches) -> pd.DataFrame:
+    """Cross-entropy of every clip's true report, without label smoothing; see ``token_losses``."""
+    device, losses, kept, studies = study.fabric.device, [], [], []
+    for batch in batches:
+        rows, given = (part.to(device) for part in caption_rows(batch, study.tokenizer, False))
+        with study.fabric.autocast():
+            logits = model.caption(rows[:, :-1], model.video(batch["video"].to(device))[0])
+        nats = F.cross_entropy(logits.float().transpose(1, 2), rows[:, 1:], reduction="none")
+        losses.append(nats.cpu())
+        kept.append(counted_tokens(rows, given).cpu())
+        studies += batch["studies"]
+    return token_losses(torch.cat(losses), torch.cat(kept), studies)
 
 
 def nearest_reports_of(study: AngiographyStudy, model: VideoTextModel, batches: Batches) -> list[str]:
@@ -182,9 +215,21 @@ def nearest_reports_of(study: AngiographyStudy, model: VideoTextModel, batches: 
     return nearest_training_reports(embed_clips(model, batches, device, autocast).vectors, texts, reports)
 
 
+def usual_percent(study: AngiographyStudy) -> float:
+    """Mean percentage of the findings of the training reports; NaN without one."""
+    reader = FindingReader(ALL_SEGMENTS)
+    reports = {clip.study: clip.report for clip in study.parts.train}
+    percents = [p for report in reports.values() for _, p in reader(report) if p is not None]
+    return float(np.mean(percents)) if percents else float("nan")
+
+
 # ---------------------------------------------------------------------- places
 def box_table(study: AngiographyStudy, model: VideoTextModel, batches: Batches) -> pd.DataFrame:
-    """Boxes that the network names for a planted finding, against the box where it is."""
+    """Boxes that are named for a planted finding, by the network and without a film, against the true box.
+
+    The question names the segment, and segments lie at much the same places in all films: the mean box of
+    the segment's findings in training films is what a film must be worth more than.
+    """
     tokenizer = study.tokenizer
 
     def read_box(ids: Sequence[int], n_frames: int) -> tuple[int, Any] | None:
@@ -192,12 +237,34 @@ def box_table(study: AngiographyStudy, model: VideoTextModel, batches: Batches) 
 
     named = locate_findings(model, batches, read_box, study.fabric.device, study.fabric.autocast)
     planted = [boxes[0] for batch in batches for boxes in batch["boxes"] if boxes]
-    corners = ["y0", "x0", "y1", "x1"]
-    scores = box_scores(
-        named[corners].to_numpy(), [one.box for one in planted], named["study"].tolist(),
-        predicted_frames=named["frame"].to_numpy(), frames=[one.frame for one in planted],
-    )  # fmt: skip
-    return pd.concat([scores, named[["id", "frame", *corners]]], axis=1)
+    corners = list(CORNERS)
+    places = {NAMED: named[["frame", *corners]], USUAL: usual_places(study, planted)}
+    tables = []
+    for arm, found in places.items():
+        scores = box_scores(
+            found[corners].to_numpy(), [one.box for one in planted], named["study"].tolist(),
+            predicted_frames=found["frame"].to_numpy(), frames=[one.frame for one in planted],
+        )  # fmt: skip
+        tables.append(pd.concat([scores, found], axis=1).assign(arm=arm, id=named["id"]))
+    return pd.concat(tables, ignore_index=True)
+
+
+def usual_places(study: AngiographyStudy, findings: Sequence[Stenosis]) -> pd.DataFrame:
+    """Mean ``frame, y0, x0, y1, x1`` of training findings in the same segment, or of all of them."""
+    clips = [clip for clip in study.parts.train if clip.stenoses][:USUAL_CLIPS]
+    samples = clip_dataset(clips, study.parameters) if clips else []
+    known = pd.DataFrame(
+        [
+            (found.segment or "", found.frame, *found.box)
+            for number in range(len(samples))
+            for found in samples[number]["boxes"]
+        ],
+        columns=["segment", "frame", *CORNERS],
+    )
+    means = known.groupby("segment").mean()
+    everywhere = known.drop(columns="segment").mean()
+    rows = [means.loc[name] if (name := one.segment or "") in means.index else everywhere for one in findings]
+    return pd.DataFrame(rows).reset_index(drop=True)
 
 
 # ---------------------------------------------------------------------- files

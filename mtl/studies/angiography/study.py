@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -29,7 +28,15 @@ from mtl.studies.angiography.network import given_teacher, random_network, teach
 from mtl.studies.angiography.objective import AngiographyObjective, log_keys, parts_of
 from mtl.studies.angiography.parameters import AngiographyParameters, VariantParameters
 from mtl.studies.angiography.validation import validation_scores
-from mtl.studies.angiography.variants import ALL, OBJECTIVES, WEIGHTS, changes, changes_nothing, shown_variant
+from mtl.studies.angiography.variants import (
+    ALL,
+    WEIGHTS,
+    Training,
+    changes,
+    changes_nothing,
+    shown_variant,
+    trained_by,
+)
 from mtl.studies.code_fingerprint import training_code_fingerprint
 from mtl.studies.provenance import record_provenance
 from mtl.studies.run_directory import RunDirectory
@@ -53,14 +60,6 @@ RATES = {
     "video": "lr_video", "text": "lr_text", "alignment": "lr_text", "caption": "lr_caption",
     "masked": "lr_masked",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Training:
-    """One network of a run: a variant and a seed."""
-
-    variant: str
-    seed: int = 0
 
 
 class AngiographyStudy:
@@ -122,8 +121,8 @@ class AngiographyStudy:
 
     def training_order(self) -> list[str]:
         """Variants that the parameters ask for, those that change nothing left out."""
-        values = self.parameters.model_dump()
-        asked = [*self.parameters.objective_variants, *self.parameters.setting_variants]
+        p, values = self.parameters, self.parameters.model_dump()
+        asked = [*p.objective_variants, *p.setting_variants]
         return [variant for variant in asked if not changes_nothing(variant, values)]
 
     def trainings(self, variant: str) -> list[Training]:
@@ -151,26 +150,28 @@ class AngiographyStudy:
 
     def untrained_model(self, training: Training) -> VideoTextModel:
         """The network with random weights: the same ones for all variants of a seed that share its sizes."""
-        p = self.variant_parameters(training.variant)
-        return random_network(p, self.tokenizer, self._seed("initial weights", training))
+        p, seed = self.variant_parameters(training.variant), self._seed("initial weights", training)
+        return random_network(p, self.tokenizer, seed)
 
-    def loss(self, variant: str) -> MultitaskLoss:
-        """All objectives, with the settings of a variant."""
+    def loss(self, variant: str, gather: bool = True) -> MultitaskLoss:
+        """All objectives, with the settings of a variant; ``gather``: reports of all ranks are contrasted."""
         p = self.variant_parameters(variant)
         return MultitaskLoss(
             LossConfig(
                 **p.weights,
                 contrast=p.contrastive,
+                gather=gather,
                 label_smoothing=p.label_smoothing,
                 temperature=p.distillation_temperature,
             )
         )
 
-    def objective(self, variant: str) -> AngiographyObjective:
-        """The objectives of a variant, unweighted. Raises ``CheckpointError`` for an unreadable teacher."""
+    def objective(self, variant: str, probing: bool = False) -> AngiographyObjective:
+        """Unweighted; ``probing``: by one rank, teacher held still. Raises ``CheckpointError`` (teacher)."""
         tasks, from_features = self.tasks(variant), self.parameters.mask_target == "features"
         teacher = self.given_teacher if "distillation" in tasks else None
-        return AngiographyObjective(self.loss(variant).to(self.fabric.device), tasks, teacher, from_features)
+        loss = self.loss(variant, gather=not probing).to(self.fabric.device)
+        return AngiographyObjective(loss, tasks, teacher, from_features, follows=not probing)
 
     @cached_property
     def given_teacher(self) -> VideoTextModel | None:
@@ -179,7 +180,7 @@ class AngiographyStudy:
         return None if teacher is None else teacher.to(self.fabric.device)
 
     def settings(self, training: Training) -> Stage:
-        """What trains in a network, how fast and for how long."""
+        """What trains in a network, how fast, how long."""
         p, tasks = self.variant_parameters(training.variant), self.tasks(training.variant)
         moves = {"initial": {"masked": p.masked_from}, "final": {"masked": p.masked_to}}
         options = moves | {"kind": p.schedule, "warm_up": p.schedule_warm_up}
@@ -204,8 +205,8 @@ class AngiographyStudy:
 
     def loader(self, training: Training) -> EpochLoader:
         """Clips: of one seed the same ones for every variant, but where reports are copied."""
-        p = self.variant_parameters(training.variant)
-        return self._loader(training, p, self._seed("clips", training))
+        variant = self.variant_parameters(training.variant)
+        return self._loader(training, variant, self._seed("clips", training))
 
     def _loader(self, training: Training, parameters: VariantParameters, seed: int) -> EpochLoader:
         clips, tasks = self.training_clips(training.variant), self.tasks(training.variant)
@@ -226,7 +227,7 @@ class AngiographyStudy:
         return self._trainer(training).fit()
 
     def folder(self, training: Training) -> str:
-        """Name of a training's folder."""
+        """Of a training, its name."""
         return f"{training.variant}_seed_{training.seed}"
 
     def _trainer(self, training: Training) -> StageTrainer:
@@ -266,11 +267,12 @@ class AngiographyStudy:
 
     def _probe(self, training: Training) -> GradientProbe:
         """Fixed clips, drawn as in training but without augmentation."""
-        p = self.variant_parameters(training.variant)
-        p = p.model_copy(update={"augment": False, "workers": 0})
+        quiet = {"augment": False, "workers": 0}
+        p = self.variant_parameters(training.variant).model_copy(update=quiet)
         batches = self._loader(training, p, self._seed("probe", training)).batches(1)
         chosen = [self.fabric.to_device(batch) for batch in islice(batches, p.probe_batches)]
-        return GradientProbe(self.objective(training.variant), chosen, self.settings(training).task_weights)
+        weights = self.settings(training).task_weights
+        return GradientProbe(self.objective(training.variant, probing=True), chosen, weights)
 
     def _seed(self, purpose: str, training: Training) -> int:
         """Independent of the variant: variants differ in nothing else."""
@@ -283,18 +285,10 @@ class AngiographyStudy:
         Raises:
             MissingArtefactError: it was not; the message names the notebook to run.
         """
-        folder = self.run.stage(0, self.folder(training))
-        notebook = trained_by(training)
+        folder, notebook = self.run.stage(0, self.folder(training)), trained_by(training)
         self.run.require(folder / "stage.json", notebook)
         if not is_finished(folder, self.fingerprint(training)):
             raise MissingArtefactError(
                 f"{folder} was trained with other parameters, data or code: run notebook {notebook} first"
             )
         return load_model(VideoTextModel, folder / "best")
-
-
-def trained_by(training: Training) -> str:
-    """The notebook that trains a network."""
-    if training == Training(ALL):
-        return "02_training"
-    return "04_which_objective_helps" if training.variant in OBJECTIVES else "05_contrast_and_masking"

@@ -1,8 +1,9 @@
-"""What is compared: which of the objectives a network learns from, and with which settings."""
+"""What is compared: objectives and settings that networks are trained with; one network of a run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 #: Objective to the parameter that weighs it; the order and names of ``mtl.losses.angiography``, which
@@ -71,6 +72,21 @@ SHOWN_MEASURES = {
     "area": "share of the picture in the box",
     "mass_gain": "attention in the box over its area",
 }
+#: Scores of written reports, for a table of the network and its controls.
+SHOWN_SCORES = {
+    "field_f1": "field F1",
+    "field_f1_within_10": "field F1, within 10 points",
+    "exact_findings": "all findings right",
+    "percent_mae": "error of percent, matched",
+    "percent_mae_all": "error of percent, all",
+    "severe_auroc": "AUROC, severe",
+    "view_accuracy": "view right",
+    "bleu_4": "BLEU-4",
+    "rouge_l": "ROUGE-L",
+    "cider_d": "CIDEr-D",
+    "exact": "word for word",
+}
+SHOWN_PERCENTS = {"written": "the network", "usual": "always the mean of training reports"}
 #: Variants in words, for tables and figures.
 SHOWN = {
     ALL: "all objectives",
@@ -109,3 +125,18 @@ def changes_nothing(variant: str, values: Mapping[str, Any]) -> bool:
 def shown_variant(variant: str) -> str:
     """A variant as a reader wants it: "without captioning", "only contrastive"."""
     return SHOWN.get(variant, variant.replace("_", " "))
+
+
+@dataclass(frozen=True)
+class Training:
+    """One network of a run: a variant and a seed."""
+
+    variant: str
+    seed: int = 0
+
+
+def trained_by(training: Training) -> str:
+    """The notebook that trains a network."""
+    if training == Training(ALL):
+        return "02_training"
+    return "04_which_objective_helps" if training.variant in OBJECTIVES else "05_contrast_and_masking"

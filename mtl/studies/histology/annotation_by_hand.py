@@ -74,12 +74,13 @@ class AnnotationByHand:
         return self.rounds.decoding(self.model)
 
     def nucleus_around(self, tile: str, place: tuple[int, int]) -> np.ndarray:
-        """The nucleus that a click means, by the network; see :func:`nucleus_around`."""
+        """The nucleus that a click beside all proposals means, by the network; see :func:`nucleus_around`."""
         labels = self.session.instances(tile)
+        taken = (labels > 0) | (self.proposals(tile)[0] > 0)
         sizes = np.bincount(labels.ravel())[1:]
         radius = 1.5 * float(np.sqrt(np.median(sizes[sizes > 0]) / np.pi)) if sizes.any() else RADIUS
         least = self.study.parameters.min_nucleus_pixels
-        return nucleus_around(self.maps(tile).probability, place, labels > 0, radius, least)
+        return nucleus_around(self.maps(tile).probability, place, taken, radius, least)
 
     def act(self, action: str, tile: str, mask: np.ndarray) -> None:
         """``accept``, ``reject`` or ``add``; on the disk when this returns. Raises `ParameterError`."""

@@ -19,6 +19,7 @@ from mtl.evaluation.histology import image_scores
 from mtl.evaluation.histology.simulated_annotator import Decision, draw_at_random, review
 from mtl.files import sha256_of
 from mtl.inference.histology import Decoding, decode
+from mtl.inference.journal import runs_of
 from mtl.models.histology import UNetMultiTask
 from mtl.studies.histology.annotation_rounds import AnnotationRounds, loop_settings
 from mtl.studies.histology.study import HistologyStudy
@@ -79,9 +80,16 @@ class AnnotationLoop:
         spent = sum(entry.note["round"] == number for entry in self.session.entries)
         if any(entry.note["round"] > number for entry in self.session.entries):
             return
+        rejected = {
+            (entry.tile, tuple(map(tuple, entry.runs)))
+            for entry in self.session.entries
+            if entry.action == "reject" and entry.note["round"] == number
+        }
         for tile, decision in self._decisions(number, model, decoding):
             if spent >= p.loop_actions:
                 return
+            if decision.kind == "reject" and (tile.id, runs_of(decision.mask)) in rejected:
+                continue
             act = getattr(self.session, decision.kind)
             try:
                 act(tile.id, decision.mask, nucleus=decision.nucleus, round=number)

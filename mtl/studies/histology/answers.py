@@ -30,8 +30,8 @@ def losses_answer(section: Mapping[str, Any]) -> str:
     """Of notebook 02, from its section ``losses_one_by_one``."""
     of = "losses_one_by_one"
     return (
-        "Every one of the eight losses has a case in which it helps and one in which it harms. With the "
-        f"described weights the edge term makes up {{{of}.edge_share:.0%}} of the total of an untrained "
+        "Each of the eight losses is shown with a case in which it helps and one in which it does not. With "
+        f"the described weights the edge term makes up {{{of}.edge_share:.0%}} of the total of an untrained "
         "network on a batch of this run, and all five terms that see no outline border or map together "
         f"{{{of}.unlabelled_share:.0%}}."
     )
@@ -78,7 +78,7 @@ def fractions_answer(section: Mapping[str, Any]) -> str:
         said.append(
             f"Of {{{of}.n_left_out}} losses left out one by one at the smallest share, {{{of}.n_helpful}} "
             f"cost PQ when missing and {{{of}.n_harmful}} cost PQ by being there, as far as "
-            f"{section['interval_kind']} tell."
+            f"{section['interval_kind']} tell, each by itself (not corrected for how many were tried)."
         )
     said.append(f"{{{of}.seeds}} training(s) per arm and fold, {{{of}.images}} test images.")
     if section["seeds"] < 5:

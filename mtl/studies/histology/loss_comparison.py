@@ -55,7 +55,8 @@ def compare(
     found = {}
     for metric in COMPARED:
         d = pairs[f"{metric}_2"] - pairs[f"{metric}_1"]
-        kept = pairs.assign(d=d)[d.notna()]
+        undefined = set(pairs.loc[d.isna(), "image"])  # for one network: left out for all of them
+        kept = pairs.assign(d=d)[~pairs["image"].isin(undefined)]
         over = seeds_by_units(
             kept["d"], kept["image"], kept["seed"], n_resamples=n_resamples, seed=seed, unit="image"
         )

@@ -39,7 +39,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Toy:
-    """One loss: what it aims at ``(H, W)``, a case where it helps and one where it harms, and why."""
+    """One loss: what it aims at ``(H, W)``, a case where it helps and one where it does not, and why."""
 
     loss: str
     target: np.ndarray

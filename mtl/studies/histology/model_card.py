@@ -25,6 +25,7 @@ Nuclei in stained tissue, learnt from a share of their outlines; losses: {shown_
 - **Labels**: about {training.fraction:.0%} of the nuclei, other pixels have none; seed {training.seed}.
 - **Steps**: {p.epochs} epochs of {p.patches_per_epoch} patches of {p.patch} x {p.patch} pixels.
 - **Scores**: `metrics.json` of the run; figures per image in `predictions/`.
-- **Limits**: {_PHANTOM if made_up else _TISSUE} Other magnifications were not tried.
+- **Limits**: {_PHANTOM if made_up else _TISSUE} 
+  On other tissue and magnifications: the outside set in `metrics.json`.
 - Research use only; not for diagnosis.
 """

@@ -31,8 +31,8 @@ class HistologyObjective:
     def __call__(self, model: UNetMultiTask, batch: Batch) -> TaskLosses:
         """Losses of a batch with ``images``, ``masks``, ``weights``, ``hv_maps``, ``hidden`` and ``ramp``.
 
-        The terms count pseudo-labels, and how many of them the hidden truth confirms; no loss sees that
-        truth.
+        The terms count the pseudo-labels of the segmentation loss, and how many of them the hidden truth
+        confirms; no loss sees that truth.
         """
         output = model(
             batch["images"],
@@ -46,7 +46,8 @@ class HistologyObjective:
             pixel_weight=batch["weights"], ramp=batch["ramp"], only=self.tasks,
         )  # fmt: skip
         losses = {name: loss for name, loss in found.items() if name != "total"}
-        return TaskLosses(losses, self._pseudo_label_counts(output["preds"], batch))
+        counts = self._pseudo_label_counts(output["preds"], batch) if COUNTED in self.tasks else {}
+        return TaskLosses(losses, counts)
 
     def _pseudo_label_counts(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
         with torch.no_grad():

@@ -14,7 +14,9 @@ import pandas as pd
 
 from mtl.datasets.histology import NucleiTile
 from mtl.errors import MissingArtefactError
+from mtl.evaluation.contingency import contingency
 from mtl.evaluation.histology import image_scores
+from mtl.evaluation.objects import count_objects, object_metrics
 from mtl.evaluation.protocol import require_same_test_set
 from mtl.files import read_json, sha256_of, write_json
 from mtl.inference.histology import Decoding, NucleiMaps, decode, otsu_nuclei, predict_maps
@@ -85,9 +87,11 @@ def _best(
 
 def mean_pq(found: Sequence[np.ndarray], tiles: Sequence[NucleiTile]) -> float:
     """Mean PQ over tiles; one without a nucleus on either side does not count."""
-    values = [
-        image_scores(instances, tile.instances)["pq"] for instances, tile in zip(found, tiles, strict=True)
-    ]
+    tables = (
+        contingency(instances, tile.instances, background="segment")
+        for instances, tile in zip(found, tiles, strict=True)
+    )
+    values = [float(object_metrics(count_objects(table))["pq"][0]) for table in tables]
     return float(np.nanmean(values)) if not np.isnan(values).all() else 0.0
 
 
@@ -210,10 +214,16 @@ def _made_from(study: HistologyStudy, training: Training | None) -> str:
     """Network, test set, and whatever else scores depend on."""
     p = study.parameters
     settings = p.model_dump(include={"min_nucleus_pixels", "detection_radius", "tuning_tiles", "hv"})
-    outside = sha256_of(*(tile.id for tile in study.outside_tiles)) if study.outside_tiles else "none"
     weights = "no network" if training is None else study.fingerprint(training)
     code = decoding_code_fingerprint("histology")
-    return sha256_of(weights, study.data_fingerprint, study.split.hash, outside, code, json.dumps(settings))
+    return sha256_of(
+        weights,
+        study.data_fingerprint,
+        study.split.hash,
+        study.outside_fingerprint,
+        code,
+        json.dumps(settings),
+    )
 
 
 def _kept(

@@ -82,6 +82,11 @@ class HistologyStudy:
         return tiles_fingerprint(list(self.tiles.values()))
 
     @cached_property
+    def outside_fingerprint(self) -> str:
+        """Hash of every pixel and label of the outside set."""
+        return tiles_fingerprint(self.outside_tiles)
+
+    @cached_property
     def split(self) -> GroupSplit:
         """The frozen split of the run; provenance is recorded with it."""
         split = open_split(self.parameters, list(self.tiles.values()), self.run, self.data_fingerprint)
@@ -245,6 +250,7 @@ class HistologyStudy:
         parts = json.dumps([fold.train, fold.validation])
         relevant = self.parameters.model_dump(exclude=WITHOUT_EFFECT)
         seeds = f"{self.label_seed(training)} {self._seed('patches', training)} {training.fraction}"
+        seeds += " probed" * (training == self.first)
         code = training_code_fingerprint("histology")
         return code, self.data_fingerprint, parts, json.dumps(relevant), seeds
 

@@ -151,7 +151,7 @@ def test_wrong_arguments_are_refused(tokenizer: Tokenizer) -> None:
     data = ClipDataset([a_clip("a", [FOUND])], 2, 32)
     with pytest.raises(IndexError):
         data[1]
-    with pytest.raises(DataError, match="report 0: .* do not fit context=6"):
+    with pytest.raises(DataError, match="report a: .* do not fit context=6"):
         collate([data[0]], tokenizer, 6)
     for message, change in (
         ("the report is empty", {"report": " "}),

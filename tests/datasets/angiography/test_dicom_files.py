@@ -126,3 +126,27 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(DataError, match=rf"{name}: .*{message}"):
             read_video(tmp_path / name, 3, SIDE)
+
+
+@pytest.mark.parametrize("windowed", [False, True])
+def test_a_modality_table_gives_the_range(tmp_path: Path, windowed: bool) -> None:
+    stored = values("uint8", 0, 256)
+    item = pydicom.Dataset()
+    item.LUTDescriptor = [256, 0, 16]
+    item.LUTData = (np.arange(256, dtype=np.uint16) * 200).tobytes()
+    item.ModalityLUTType = "US"
+    window = {"WindowCenter": 2**15, "WindowWidth": 2**16} if windowed else {}
+    path = write_dicom(tmp_path / "x.dcm", stored, 8, ModalityLUTSequence=[item], **window)
+    np.testing.assert_allclose(frames_of(path), stored * 200.0 / 65535, atol=2e-4)
+
+
+def test_odd_tags_are_refused_by_name(tmp_path: Path) -> None:
+    stored = values("uint8", 0, 256)
+    odd = write_dicom(tmp_path / "window.dcm", stored, WindowCenter=100, WindowWidth=0)
+    whole = write_dicom(tmp_path / "x.dcm", stored).read_bytes()
+    (tmp_path / "header.dcm").write_bytes(whole[: whole.rindex(b"\xe0\x7f\x10\x00") + 9])
+    empty = write_dicom(tmp_path / "table.dcm", stored, VOILUTSequence=[])
+    np.testing.assert_allclose(frames_of(empty), stored / 255, atol=2e-5)
+    for path in (odd, tmp_path / "header.dcm"):
+        with pytest.raises(DataError, match=path.name):
+            frames_of(path)

@@ -89,3 +89,15 @@ def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(DataError, match=f"{name}: {message}"):
             read_table(tmp_path / name)
+
+
+def test_rows_that_end_in_a_comma_keep_their_columns(folder: Path) -> None:
+    lines = ROWS.to_csv(index=False).splitlines()
+    (folder / "t.csv").write_text("\n".join([lines[0], *(line + "," for line in lines[1:])]))
+    assert [clip.id for clip in read_table(folder / "t.csv")] == ["a.avi", "sub/b.avi", "c.avi"]
+
+
+def test_rows_are_counted_in_a_part_of_a_table_too(folder: Path) -> None:
+    changed(2, "report", "").iloc[1:].to_parquet(folder / "t.parquet")
+    with pytest.raises(DataError, match="row 2: the report is empty"):
+        read_table(folder / "t.parquet")

@@ -54,6 +54,7 @@ def test_masks_that_were_exchanged_show_by_their_size(folder: Path) -> None:
         ("2 1\n1\nx\n", "one whole number per line"),
         ("2 1\n1\n-3\n", "holds the id -3"),
         ("", "a first line 'width height'"),
+        ("5 0\n", "5 x 0 pixels are announced"),
     ],
 )
 def test_text_that_is_no_mask_is_refused(folder: Path, text: str, message: str) -> None:
@@ -87,3 +88,9 @@ def test_the_real_tiles_have_the_counts_of_their_readme(data_root: Path) -> None
     assert {name: counts.count(2) for name, counts in pieces.items()} == {"02": 1, "14": 0, "15": 1}
     areas = {tile.id[-2:]: np.median(np.bincount(tile.instances.ravel())[1:]) for tile in tiles}
     assert areas["14"] > 1.5 * areas["02"], "40x against 20x"
+
+
+def test_an_image_without_a_mask_is_no_tile_that_is_left_out(folder: Path) -> None:
+    (folder / "image14_mask.txt").unlink()
+    with pytest.raises(DataError, match=r"image14\.png: its mask image14_mask\.txt is missing"):
+        read_cpm15(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -106,3 +107,15 @@ def test_the_real_subset_has_the_counts_of_its_readme(data_root: Path) -> None:
     assert all((tile.image[..., 0] == tile.image[..., 2]).all() for tile in fluorescence), "grey as RGBA"
     assert len({tile.shape for tile in tiles}) == 5
     assert len({tile.group for tile in fluorescence}) == 22, "no colour group: each by itself"
+
+
+def test_what_is_incomplete_is_refused_by_name(dsb_folder: Path) -> None:
+    shutil.rmtree(dsb_folder / "stage1_train" / "bb" / "images")
+    with pytest.raises(DataError, match="bb: no folder 'images'"):
+        read_dsb2018(dsb_folder)
+    shutil.rmtree(dsb_folder / "stage1_train" / "bb")
+    with pytest.raises(DataError, match=r"images\.csv: 'bb' has no folder in stage1_train"):
+        read_dsb2018(dsb_folder)
+    (dsb_folder / "images.csv").write_text("")
+    with pytest.raises(DataError, match=r"images\.csv: expected a table \(EmptyDataError"):
+        read_dsb2018(dsb_folder)

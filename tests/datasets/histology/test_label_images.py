@@ -52,6 +52,7 @@ def test_a_table_names_groups_and_appearances(folder: Path) -> None:
         (np.dstack([squares()] * 3), "one channel of instance ids"),
         ((squares() > 0).astype(np.uint8) * 255, "a mask of all nuclei together"),
         (squares() - 1, "ids -1 to 2"),
+        ((squares() > 0).astype(np.uint8), "a mask of all nuclei together"),
     ],
 )
 def test_labels_that_are_no_instances_are_refused(folder: Path, labels: np.ndarray, message: str) -> None:
@@ -92,3 +93,23 @@ def test_the_door_knows_each_layout(folder: Path, dsb_folder: Path, tmp_path: Pa
 
 def test_the_door_reads_label_images(folder: Path) -> None:
     assert len(open_tiles(folder)) == 2
+
+
+def test_one_nucleus_alone_is_no_mask(folder: Path) -> None:
+    tifffile.imwrite(folder / "labels" / "b.tif", (squares() == 1).astype(np.uint8))
+    assert read_label_images(folder)[1].nucleus_ids.tolist() == [1]
+
+
+@pytest.mark.filterwarnings("ignore")  # of tifffile, about the damage
+def test_damaged_label_images_and_tables_are_named(folder: Path) -> None:
+    path = folder / "labels" / "b.tif"
+    tifffile.imwrite(path, squares(), compression="zlib")
+    data = path.read_bytes()
+    for content in (b"II*\0", data[: len(data) // 2], data[:60] + bytes(30) + data[90:]):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"b\.tif: expected a whole label image"):
+            read_label_images(folder)
+    path.write_bytes(data)
+    (folder / "groups.csv").write_bytes("name,group\na,1\n".encode("utf-16"))
+    with pytest.raises(DataError, match=r"groups\.csv: expected a table"):
+        read_label_images(folder)

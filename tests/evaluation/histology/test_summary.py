@@ -45,3 +45,9 @@ def test_alarms_say_what_is_suspicious() -> None:
     codes = {alarm.code: alarm.message for alarm in alarms(rows(n_predicted=n_predicted))}
     assert set(codes) == {"nothing_found", "one_blob"}
     assert "2 of 40" in codes["nothing_found"] and "3 of 40" in codes["one_blob"]
+
+
+def test_alarms_of_several_networks_count_images() -> None:
+    table = pd.concat([rows(n_predicted=0), rows(), rows(n_predicted=1)])
+    codes = {alarm.code: alarm.message for alarm in alarms(table)}
+    assert "40 of 40" in codes["nothing_found"] and "40 of 40" in codes["one_blob"]

@@ -83,8 +83,12 @@ def test_errors() -> None:
         caption_attention(FakeDecoder(), memory, tokens, PIECES[:-1], GRID)
     with pytest.raises(DataError, match="one report"):
         caption_attention(FakeDecoder(), memory, tokens.repeat(2, 1), PIECES, GRID)
-    with pytest.raises(DataError, match="no word in the report"):
-        caption_attention(FakeDecoder(), memory, tokens[:, :2], ["[BOS]", "[EOS]"], GRID)
+
+
+def test_an_empty_report_has_the_map_of_its_end() -> None:
+    tokens, memory = torch.arange(3)[None], torch.zeros(1, 12, 4)
+    found = caption_attention(FakeDecoder(), memory, tokens, ["[BOS]", "[CAP]", "[EOS]"], GRID)
+    assert found.words == [] and found.maps.shape == (0, *GRID) and found.average.shape == GRID
 
 
 def test_the_study_s_own_decoder(small_model) -> None:

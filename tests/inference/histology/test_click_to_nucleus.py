@@ -46,6 +46,7 @@ def test_what_cannot_be_meant_is_refused() -> None:
     for probability, place, taken, message in (
         (speck, (30, 20), FREE, "draw its outline"),
         (speck, (70, 20), FREE, "outside of the tile"),
+        (discs((30, 20)), (5, 70), FREE, r"the network sees no nucleus \(probability 0.05\)"),
         (discs((30, 20)), (30, 20), ~FREE, "outlined already"),
     ):
         with pytest.raises(ParameterError, match=message):

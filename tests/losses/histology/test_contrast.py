@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtl.losses.histology import LossConfig
-from mtl.losses.histology.contrast import pixel_loss, prototype_loss
+from mtl.losses.histology.contrast import _on_grid, pixel_loss, prototype_loss
 
 from .made_batches import blob_mask, random_mask, random_tensor, unit
 
@@ -120,3 +120,13 @@ def test_pixels_are_absent_while_no_negative_qualifies() -> None:
     assert not term.there and float(term.value.detach()) == 0
     (gradient,) = torch.autograd.grad(term.value, e, allow_unused=True)
     assert gradient is None or not gradient.any()
+
+
+@pytest.mark.parametrize(("side", "stride"), [(100, 16), (33, 16), (48, 16), (40, 8), (65, 4)])
+def test_a_pixel_lies_in_its_own_cell_where_the_border_cuts_the_last_one(side: int, stride: int) -> None:
+    cells = -(-side // stride)
+    for place in (0, stride - 1, side // 2, side - 8, side - 1):
+        mask = torch.zeros(1, 1, side, side)
+        mask[..., place, place] = 1
+        found = _on_grid(mask, torch.Size((cells, cells))).view(cells, cells).nonzero().tolist()
+        assert found == [[place // stride, place // stride]]

@@ -36,7 +36,7 @@ def slow_segmentation(z, y, weight, ramp):
             weighted, total = weighted + of_pixel * bce(logit, c), total + of_pixel
             known = label + ramp * (positive + negative)
             overlap += known * p * c
-            both += known * (p + c)
+            both += known * (p**2 + c**2)
             if not label:
                 background.append(bce(logit, 0.0))
         dices.append(1 - (2 * overlap + 1) / (both + 1))
@@ -129,3 +129,19 @@ def test_the_outer_side_counts_only_where_the_network_sees_background() -> None:
     ]
     assert float(edge_loss(z, y, p)) == pytest.approx(np.mean(expected), abs=1e-6)
     assert float(edge_loss(z, torch.zeros_like(y), p)) == 0
+
+
+@pytest.mark.parametrize("side", [0, 2, 8, 30, 64])
+def test_a_perfect_mask_of_any_size_costs_little_and_nucleus_everywhere_much(side: int) -> None:
+    y = torch.zeros(1, 1, 64, 64)
+    y[..., :side, :side] = 1
+    perfect = described((2 * y - 1) * 6, y)
+    assert 0 <= perfect < 0.03
+    if side < 64:
+        assert described(torch.full_like(y, 6.0), y) > 10 * perfect
+
+
+@pytest.mark.parametrize("size", [5.0, 15.0, 19.9, 40.0])
+def test_no_rounding_makes_the_loss_negative(size: float) -> None:
+    y = torch.ones(1, 1, 32, 32)
+    assert described(torch.full_like(y, size), y) >= 0

@@ -55,6 +55,22 @@ def test_copied_reports_are_of_the_training_part_alone(trained: AngiographyStudy
     assert trained.training_clips("clip") is trained.parts.train
 
 
+def test_films_are_drawn_once_per_run(trained: AngiographyStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = trained.parts
+    monkeypatch.setattr("mtl.datasets.phantoms.angiography.make_clip", None)  # nothing can be drawn any more
+    again = open_parts(trained.parameters, trained.run)
+    assert again.data_hash == first.data_hash
+    with pytest.raises(TypeError):
+        open_parts(trained.parameters)
+
+
+def test_columns_of_padding_alone_are_cut_off(trained: AngiographyStudy, batch: Batch) -> None:
+    for name in ("tokens", "captions"):
+        rows = batch[name]
+        assert (rows[:, -1] != 0).any() and 3 < rows.shape[1] <= trained.parameters.context + 1
+        assert ((rows != 0).int().diff(dim=1) <= 0).all(), "padding stands at the end"
+
+
 def test_a_run_keeps_its_split_and_its_data(tmp_path: Path) -> None:
     first = AngiographyStudy(smoke(tmp_path)).parts
     again = AngiographyStudy(smoke(tmp_path)).parts
@@ -255,7 +271,7 @@ def test_a_table_of_films_is_learnt_from_and_scored(tmp_path: Path) -> None:
     result = study.train_one(study.first)
     assert result.steps == 3
     scores = score_network(study, study.first)
-    assert set(scores) == {"retrieval", "retrieval_shuffled", "captions"}, "places are not known"
+    assert set(scores) == {"retrieval", "retrieval_shuffled", "captions", "tokens"}, "places are not known"
     assert set(scores["captions"]["id"]) == {clip.id for clip in parts.test}
     # the same table with other words in it is another run
     table.assign(report="the " + table["report"]).to_csv(folder / "films.csv", index=False)

@@ -20,13 +20,15 @@ from mtl.studies.angiography.scoring import (
     FREQUENT,
     NEAREST,
     SHOWN_CONTROLS,
+    SHOWN_PLACES,
     SHUFFLED,
     caption_table,
     read_scores,
     score_network,
     test_batches,
 )
-from mtl.studies.angiography.study import AngiographyStudy, Training
+from mtl.studies.angiography.study import AngiographyStudy
+from mtl.studies.angiography.variants import Training
 
 batches_of = test_batches
 del test_batches  # not a test
@@ -39,7 +41,7 @@ def scores(trained: AngiographyStudy) -> dict[str, pd.DataFrame]:
 
 def test_every_clip_and_study_has_its_rows(trained: AngiographyStudy, scores) -> None:
     clips = {clip.id: clip for clip in trained.parts.test}
-    assert set(scores) == {"retrieval", "retrieval_shuffled", "captions", "boxes"}
+    assert set(scores) == {"retrieval", "retrieval_shuffled", "captions", "tokens", "boxes"}
     assert list(dict.fromkeys(scores["captions"]["arm"])) == list(SHOWN_CONTROLS)
     for _, rows in scores["captions"].groupby("arm"):
         assert sorted(rows["id"]) == sorted(clips)
@@ -47,7 +49,10 @@ def test_every_clip_and_study_has_its_rows(trained: AngiographyStudy, scores) ->
     studies = {clip.study for clip in clips.values()}
     for name in ("retrieval", "retrieval_shuffled"):
         assert all(set(rows["study"]) == studies for _, rows in scores[name].groupby("direction"))
-    assert set(scores["boxes"]["id"]) == {name for name, clip in clips.items() if clip.stenoses}
+    for _, rows in scores["boxes"].groupby("arm"):
+        assert set(rows["id"]) == {name for name, clip in clips.items() if clip.stenoses}
+    assert set(scores["boxes"]["arm"]) == set(SHOWN_PLACES)
+    assert len(scores["tokens"]) == len(clips) and (scores["tokens"]["nats"] > 0).all()
 
 
 def test_reports_of_controls_are_of_the_training_part(trained: AngiographyStudy, scores) -> None:

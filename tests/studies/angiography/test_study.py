@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
@@ -17,8 +21,9 @@ from mtl.studies.angiography.forecast import forecast
 from mtl.studies.angiography.masked_evaluation import masked_table
 from mtl.studies.angiography.model_card import model_card
 from mtl.studies.angiography.scoring import score_network
-from mtl.studies.angiography.study import WITHOUT_EFFECT, AngiographyStudy, Training, trained_by
+from mtl.studies.angiography.study import WITHOUT_EFFECT, AngiographyStudy
 from mtl.studies.angiography.validation import mean_reciprocal_rank
+from mtl.studies.angiography.variants import Training, trained_by
 
 from .conftest import smoke
 
@@ -227,3 +232,29 @@ def test_a_forecast_names_every_variant_and_keeps_nothing(trained: AngiographySt
     assert set(rows["all"]["minutes_of"]) == {"training", "validation", "gradient diagnostics"}
     assert set(rows["only_contrastive"]["minutes_of"]) == {"training", "validation"}
     assert not study.run.stage(0, "all_seed_0").exists()
+
+
+def test_the_probe_leaves_the_teacher_where_it_was(trained: AngiographyStudy, tmp_path: Path) -> None:
+    study = like(trained, tmp_path, weight_distillation=1.0, settings="none", variants="all")
+    model = study.untrained_model(study.first).train()
+    for parameter in model.video.parameters():
+        parameter.data.add_(0.1)
+    before = [parameter.clone() for parameter in model.teacher.parameters()]
+    study._probe(study.first).measure(model, 0)
+    assert all(torch.equal(*pair) for pair in zip(before, model.teacher.parameters(), strict=True))
+
+
+@pytest.mark.slow
+def test_two_processes_train_with_diagnostics(tmp_path: Path) -> None:
+    """The probe is the first rank's alone: it must wait for no other."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    command += ["--local-addr", "127.0.0.1", "-m", "mtl.cli", "train", "angiography", "--params", "smoke"]
+    options = {"output_root": tmp_path, "variants": "all", "settings": "none", "device": "cpu"}
+    command += [word for name, value in options.items() for word in ("-p", f"{name}={value}")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=240, env=environment, cwd=Path(__file__).parents[3]
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    folder = tmp_path / "angiography" / "smoke" / "checkpoints" / "fold_0" / "all_seed_0"
+    assert (folder / "stage.json").is_file() and len(pd.read_parquet(folder / "gradients.parquet"))

@@ -34,15 +34,19 @@ def test_a_run_that_was_done_is_read_back(trained: HistologyStudy) -> None:
     assert len(again.session.entries) == len(loop.session.entries), "no action twice"
 
 
-def test_what_a_kill_left_of_a_round_counts(trained: HistologyStudy) -> None:
-    loop = AnnotationLoop(trained, RANDOM)
+@pytest.mark.parametrize("way", [PROPOSALS, RANDOM])
+def test_what_a_kill_left_of_a_round_counts_and_the_rest_is_the_same(
+    trained: HistologyStudy, way: str
+) -> None:
+    loop = AnnotationLoop(trained, way)
     loop.run()
-    n = len(loop.session.entries)
-    loop.session.undo()  # as if the kill came before the last action
-    resumed = AnnotationLoop(trained, RANDOM)
-    assert len(resumed.session.entries) == n - 1
+    whole = list(loop.session.entries)
+    loop.session.undo()  # as if the kill came before the last two actions
+    loop.session.undo()
+    resumed = AnnotationLoop(trained, way)
+    assert len(resumed.session.entries) == len(whole) - 2
     resumed.run()
-    assert len(resumed.session.entries) == n
+    assert resumed.session.entries == whole
 
 
 def test_an_unknown_way_is_refused(trained: HistologyStudy) -> None:

@@ -156,3 +156,26 @@ def test_trainings_are_told_apart_by_what_matters(trained: HistologyStudy) -> No
     moved = HistologyStudy(trained.parameters.model_copy(update={"n_bootstrap": 200, "loop_rounds": 9}))
     assert moved.fingerprint(one) == trained.fingerprint(one)
     assert one == Training("all", 0.3, 0, 0)
+
+
+def test_every_set_of_losses_can_be_trained(tmp_path: Path) -> None:
+    sets = "without_segmentation,without_hv,without_obj_emb"
+    study = HistologyStudy(smoke(tmp_path, folds=1, fractions="1", sparse_sets=sets, epochs=1))
+    for losses in sets.split(","):
+        [result] = study.train(f"{losses}_100")
+        assert np.isfinite(result.history["value"]).all()
+
+
+def test_scores_are_of_the_outside_tiles_as_they_are_now(trained: HistologyStudy) -> None:
+    p = trained.parameters
+    other = HistologyStudy(p.model_copy(update={"phantom_outside_shift": 0.9}))
+    assert other.fingerprint(trained.first) == trained.fingerprint(trained.first)
+    with pytest.raises(MissingArtefactError, match="of another network, other data or settings"):
+        all_scores(other)
+
+
+def test_an_image_that_one_seed_cannot_be_scored_on_is_left_out_for_all() -> None:
+    table = made_scores(0.05, 5)
+    table.loc[(table["image"] == "i0") & (table["seed"] == 0) & (table["losses"] == "all"), "pq"] = np.nan
+    found = compare(table, ("segmentation_only", 0.1), ("all", 0.1), TEST, 0.02, 300)["pq"]
+    assert found["seeds"] == 5 and found["estimate"].n == table["image"].nunique() - 1
