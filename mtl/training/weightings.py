@@ -62,7 +62,7 @@ class Schedule(Weighting):
     .. math:: w_k(t) = w_k^0 + f(p)\,(w_k^1 - w_k^0), \qquad
         p = \mathrm{clip}\Big(\frac{t - t_0}{1 - t_0}, 0, 1\Big)
 
-    with :math:`f(p) = p` (``linear``), :math:`(1 - \cos \pi p)/2` (``cosine``), or :math:`[t > t_0]`
+    with :math:`f(p) = p` (``linear``), :math:`(1 - \cos \pi p)/2` (``cosine``), or :math:`[0 < t \ge t_0]`
     (``step``); :math:`t` is the progress through the stage.
 
     Args:
@@ -106,7 +106,7 @@ class Schedule(Weighting):
     def _fraction(self) -> float:
         p = min(max((self.progress - self.warm_up) / (1 - self.warm_up), 0.0), 1.0)
         if self.kind == "step":
-            return float(self.progress > self.warm_up)
+            return float(0 < self.progress >= self.warm_up)
         return p if self.kind == "linear" else (1 - math.cos(math.pi * p)) / 2
 
     def current_weights(self) -> dict[str, float]:

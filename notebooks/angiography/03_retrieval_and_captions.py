@@ -183,7 +183,7 @@ show_table(
 
 # %% [markdown]
 # Every measure of every control. *Percent, matched*: error where both reports name the segment. *AUROC, severe*: of the
-# highest percentage that is written, for a stenosis of 70 % and more. *Cross-entropy* (nats per token, without label
+# highest percentage that is written, for a severe stenosis. *Cross-entropy* (nats per token, without label
 # smoothing) and *perplexity* are those of the true reports.
 
 # %%

@@ -4,8 +4,8 @@ r"""What the losses of the study can be told: four weights, how they move, and a
 1\Bigr)
 
 with :math:`f = 0` (``constant``), :math:`p` (``linear``), :math:`(1 - \cos \pi p) / 2` (``cosine``) or
-:math:`[t > t_0]` (``step``), progress :math:`t` in [0, 1] and warm-up :math:`t_0`, during which the first
-weights hold: the rule of the balancer ``schedule``.
+:math:`[0 < t \ge t_0]` (``step``), progress :math:`t` in [0, 1] and warm-up :math:`t_0`, during which the
+first weights hold: the rule of the balancer ``schedule``.
 """
 
 from __future__ import annotations
@@ -85,5 +85,5 @@ class LossConfig:
         if self.schedule == "constant":
             return 0.0
         if self.schedule == "step":
-            return float(progress > self.warm_up)
+            return float(0 < progress >= self.warm_up)
         return p if self.schedule == "linear" else (1 - math.cos(math.pi * p)) / 2

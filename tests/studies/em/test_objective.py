@@ -294,7 +294,6 @@ class NothingAsked(TorchDispatchMode):
 @pytest.mark.parametrize("injection", INJECTIONS)
 def test_a_step_never_waits_for_the_device(injection, monkeypatch):
     # What is checked on the CPU only, and drawn there.
-    monkeypatch.setattr("mtl.models.em.check_points", lambda *_: None)
     monkeypatch.setattr("mtl.models.prompts.check_points", lambda *_: None)
     monkeypatch.setattr("mtl.models.prompts.check_classes", lambda *_: None)
     monkeypatch.setattr("mtl.studies.em.objective.drawn_below", lambda n: n - 1)
