@@ -183,13 +183,11 @@ show_table(
 
 # %% [markdown]
 # Every measure of every control. *Percent, matched*: error where both reports name the segment. *AUROC, severe*: of the
-# highest percentage that is written, for a severe stenosis. *Cross-entropy* (nats per token, without label
-# smoothing) and *perplexity* are those of the true reports.
+# highest percentage that is written, for a severe stenosis.
 
 # %%
 fields = {arm: evaluation.summarise_structured(table, **settings) for arm, table in arms.items()}
 wording = {arm: evaluation.summarise_texts(table, **settings) for arm, table in arms.items()}
-tokens = evaluation.summarise_tokens(tables["tokens"], **settings) if "tokens" in tables else {}
 rows = [
     {"measure": label} | {SHOWN_CONTROLS[arm]: (fields[arm] | wording[arm]).get(name) for arm in fields}
     for name, label in SHOWN_SCORES.items()
@@ -199,6 +197,12 @@ show_table(
     pd.DataFrame(rows).astype(object), source="metrics.json#/retrieval_and_captions",
     caption="Written reports and their controls", index=False, if_empty="No captioning objective in this run.",
 )  # fmt: skip
+
+# %% [markdown]
+# How likely the network finds the true reports: nats per token, without label smoothing, and the perplexity that they make.
+
+# %%
+tokens = evaluation.summarise_tokens(tables["tokens"], **settings) if "tokens" in tables else {}
 show_table(
     pd.DataFrame([{name.replace("_", "-"): value for name, value in tokens.items()}] if tokens else []),
     source="metrics.json#/retrieval_and_captions", caption="True reports under the network", index=False,
@@ -245,7 +249,7 @@ rows = [{"writes": SHOWN_PERCENTS[name], "error": estimate} for name, estimate i
 show_table(
     pd.DataFrame(rows).astype(object), source="metrics.json#/retrieval_and_captions",
     caption="Error of percent over findings that both reports name, points", index=False,
-    if_empty="No captioning objective in this run.",
+    if_empty="No finding that both reports name.",
 )  # fmt: skip
 
 # %% [markdown]
