@@ -83,6 +83,7 @@ class Canvas {
     this.observer = new ResizeObserver(() => this.resize());
     this.observer.observe(this.stage);
     this.update();
+    this.say(this.get("message"), this.get("_failed")); // said before anybody looked
   }
 
   get(name) { return this.model.get(name); }

@@ -189,8 +189,7 @@ def test_a_demo_is_clicked(page: Any, outputs: Path, tmp_path: Path, study: str,
     assert outside == [], "the page works without the network"
 
 
-@pytest.mark.parametrize("host", ["voila", "lab"])
-@pytest.mark.parametrize("study", ["em", "histology"])
+@pytest.mark.parametrize(("study", "host"), [("em", "voila"), ("em", "lab"), ("histology", "voila")])
 def test_a_killed_kernel_loses_no_accepted_action(
     page: Any, outputs: Path, tmp_path: Path, study: str, host: str
 ) -> None:
