@@ -19,7 +19,6 @@ from mtl.errors import DataError, ParameterError
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf")
 TIFF_SUFFIXES = (".tif", ".tiff")
-NAMED_STACKS = {f"{part}-{what}.tif" for part in ("train", "test") for what in ("volume", "input", "labels")}
 ZARR_MARKS = (".zgroup", ".zarray", "zarr.json")
 EXPECTED = (
     "a folder with training_sample2/groundtruth.h5 (FIB-25), train-image.h5 and train-gt.lzf.h5 (gala), "
@@ -94,20 +93,15 @@ def _opened(path: Path, spacing: Sequence[float] | None, labels: str | Path | No
         keys.refuse(path, "level")
         return _hdf5(path, spacing, labels, keys)
     keys.refuse(path, *Keys._fields)
-    if path.is_dir() and labels is None and not _holds_planes(path):
-        return _respaced(_folder(path), spacing)
+    if path.is_dir() and labels is None and (known := _known_layout(path)) is not None:
+        return _respaced(known, spacing)
     if path.is_dir() or path.suffix.lower() in TIFF_SUFFIXES:
         return _tiff(path, labels, spacing)
     raise DataError(f"{path}: unknown kind of file; expected {EXPECTED}")
 
 
-def _holds_planes(folder: Path) -> bool:
-    """Whether a folder holds pictures that could be planes, and no file that a known layout names."""
-    names = {path.name for path in folder.iterdir() if path.suffix.lower() in SUFFIXES}
-    return bool(names) and not names & NAMED_STACKS
-
-
-def _folder(folder: Path) -> EMVolume:
+def _known_layout(folder: Path) -> EMVolume | None:
+    """The volume of a folder laid out as a known set; None where it holds pictures instead, perhaps planes."""
     if (folder / SAMPLE).is_dir() or (folder / TRUTH).is_file():
         return read_fib25(folder)
     for part in ("train", "test"):
@@ -118,6 +112,8 @@ def _folder(folder: Path) -> EMVolume:
             return read_isbi2012(folder, part=part)
         if (folder / f"{part}-input.tif").is_file():
             return read_snemi3d(folder, part=part)
+    if any(path.suffix.lower() in SUFFIXES for path in folder.iterdir()):
+        return None
     found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:6]) or "nothing"
     raise DataError(f"{folder}: no known layout (it holds {found}); expected {EXPECTED}")
 

@@ -130,7 +130,7 @@ def test_damaged_tables_of_hdf5(tmp_path: Path, make_arrays, signature: bytes) -
     data = bytearray(path.read_bytes())
     start = data.find(signature)
     assert start >= 0
-    data[start : start + 4] = b"XXXX"
+    data[start : start + 4] = bytes(4)
     path.write_bytes(data)
     with pytest.raises(DataError, match=r"i\.h5"):
         read_hdf5(path, spacing=NM)

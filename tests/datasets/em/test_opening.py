@@ -163,3 +163,12 @@ def test_test_parts_and_folders_of_planes_need_no_labels(
         assert volume.labels is None and volume.shape == image.shape
         with pytest.raises(DataError, match="has no labels"):
             open_volume(tmp_path / name, spacing)
+
+
+def test_a_picture_beside_a_known_layout_is_no_plane(
+    tmp_path: Path, arrays: tuple[np.ndarray, np.ndarray]
+) -> None:
+    write_h5(tmp_path / "train-image.h5", stack=arrays[0])
+    write_h5(tmp_path / "train-gt.lzf.h5", stack=arrays[1])
+    Image.fromarray(arrays[0][0]).save(tmp_path / "preview_1.png")
+    assert open_volume(tmp_path).name == "gala"
