@@ -101,7 +101,7 @@ def _opened(path: Path, spacing: Sequence[float] | None, labels: str | Path | No
 
 
 def _known_layout(folder: Path) -> EMVolume | None:
-    """The volume of a folder laid out as a known set; None where it holds pictures instead, perhaps planes."""
+    """The volume of a folder laid out as a known set; None where it holds pictures, perhaps planes."""
     if (folder / SAMPLE).is_dir() or (folder / TRUTH).is_file():
         return read_fib25(folder)
     for part in ("train", "test"):
