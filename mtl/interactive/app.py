@@ -1,6 +1,6 @@
 """``mtl app STUDY``: the study's demo as a page of its own, served by Voila on this machine.
 
-The demo stands on the newest run of its study; where there is none, the quick one is made first.
+The demo stands on the newest finished run of its study; where there is none, the quick one is made first.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 from mtl.errors import DataError, MissingArtefactError, ParameterError
+from mtl.files import read_json
 from mtl.studies import parameters_class
 from mtl.studies.parameters import project_path, project_root
 
@@ -35,10 +36,19 @@ PATIENCE = 10.0  # seconds that Voila has to end by itself
 
 
 def newest_run(study: str, output_root: str | Path = "outputs") -> Path | None:
-    """The run of a study that was changed last and that says what its parameters were; None without any."""
-    runs = (project_path(output_root) / study).glob("*/provenance.json")
-    found = sorted(runs, key=lambda path: path.stat().st_mtime)
-    return found[-1].parent if found else None
+    """The run of a study that was made last, by its provenance; None without any.
+
+    A run whose notebooks ``mtl run`` did not bring to their end does not count; one that was made in
+    JupyterLab, and so has no ``run.json``, does.
+    """
+    records = (project_path(output_root) / study).glob("*/provenance.json")
+    finished = [path for path in records if _status(path.parent) == "ok"]
+    return max(finished, key=lambda path: read_json(path)["date"]).parent if finished else None
+
+
+def _status(run: Path) -> str:
+    """Of ``run.json``, which a run made by hand does not have."""
+    return read_json(run / "run.json")["status"] if (run / "run.json").exists() else "ok"
 
 
 def run_to_show(
@@ -57,25 +67,28 @@ def run_to_show(
     if run is not None:
         if not (folder / run / "provenance.json").is_file():
             raise MissingArtefactError(f"{folder / run}: no run of {study} (its provenance.json is missing)")
+        if (status := _status(folder / run)) != "ok":
+            say(f"{folder / run} did not come to its end ({status}): what it has not trained is trained now.")
         return folder / run
     if (newest := newest_run(study, output_root)) is not None:
-        say(f"Standing on {newest}, the newest run of {study}.")
+        say(f"Standing on {newest}, the newest finished run of {study}.")
         return newest
-    say(f"No run of {study} in {folder}: making the quick one first (mtl run {study} --params quick).")
-    command = [
-        sys.executable,
-        "-m",
-        "mtl.cli",
-        "run",
-        study,
-        "--params",
-        "quick",
-        "-p",
-        f"output_root={output_root}",
-    ]
-    if subprocess.run(command, cwd=project_root(), check=False).returncode:
+    say(f"No finished run of {study} in {folder}: making one first (mtl run {study} --params quick).")
+    quick = ["run", study, "--params", "quick", "-p", f"output_root={output_root}"]
+    if _run_to_its_end([sys.executable, "-m", "mtl.cli", *quick]):
         raise DataError(f"mtl run {study} --params quick failed; see its messages above")
     return run_to_show(study, "quick", output_root, say)
+
+
+def _run_to_its_end(command: list[str]) -> int:
+    """Exit status; Ctrl-C and SIGTERM let the command end its own kernels and write its record first."""
+    process = subprocess.Popen(command, cwd=project_root(), start_new_session=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return process.wait()
+    finally:
+        if process.poll() is None:
+            _end(process)
 
 
 def write_page(study: str, run: Path) -> Path:
@@ -158,7 +171,7 @@ def _environment() -> dict[str, str]:
 
 
 def _end(process: subprocess.Popen) -> None:
-    """End Voila and its kernels, which are of its session."""
+    """End a process and those of its session, kernels among them."""
     for sent, patience in ((signal.SIGINT, PATIENCE), (signal.SIGTERM, PATIENCE), (signal.SIGKILL, PATIENCE)):
         if process.poll() is not None and sent is not signal.SIGKILL:
             continue

@@ -76,12 +76,13 @@ class View {
 
 class Canvas {
   constructor(model, el) {
-    Object.assign(this, { model, view: new View(), bitmaps: {}, ticket: 0, shown: 0, wheel: 0 });
+    Object.assign(this, { model, view: new View(), bitmaps: {}, ticket: 0, shown: 0, wheel: 0, ratio: 1 });
     Object.assign(this, { cursor: null, drawing: [], drag: null, space: false, wanted: null, hovered: null });
     this.build(el);
     this.listen();
     this.observer = new ResizeObserver(() => this.resize());
     this.observer.observe(this.stage);
+    this.watchScreen();
     this.update();
     this.say(this.get("message"), this.get("_failed")); // said before anybody looked
   }
@@ -164,6 +165,7 @@ class Canvas {
     canvas.addEventListener("pointermove", (event) => this.moved(event));
     canvas.addEventListener("pointerup", (event) => this.up(event));
     canvas.addEventListener("pointercancel", () => this.abandon());
+    canvas.addEventListener("pointerenter", () => this.takeKeys());
     canvas.addEventListener("pointerleave", () => this.hover(null));
     canvas.addEventListener("blur", () => this.hold(false));
     canvas.addEventListener("mousedown", (event) => event.preventDefault()); // no autoscroll, no selection
@@ -173,6 +175,7 @@ class Canvas {
 
   close() {
     this.observer.disconnect();
+    this.screen.removeEventListener("change", this.screenChanged);
     clearTimeout(this.patience);
     for (const [name, act] of this.heard) this.model.off(name, act);
   }
@@ -192,6 +195,7 @@ class Canvas {
     this.outlining.hidden = !this.get("_can_outline");
     this.outlining.setAttribute("aria-pressed", String(outline));
     this.keyboard.setAttribute("aria-pressed", String(this.cursor !== null));
+    if (busy) clearTimeout(this.patience); // it says itself that it is at work
     this.updateButtons(busy);
     this.slice.row.hidden = this.flat;
     this.slice.input.max = slices - 1;
@@ -214,6 +218,7 @@ class Canvas {
 
   updateList(points) {
     const positive = points.filter((point) => point[3]).length;
+    const focused = [...this.list.children].findIndex((item) => item.contains(document.activeElement));
     this.count.textContent = points.length ? `Points: ${positive} +, ${points.length - positive} −` : "No points yet";
     this.list.replaceChildren(...points.map(([z, y, x, label], index) => {
       const where = (this.flat ? "" : `z ${z}, `) + `y ${y}, x ${x}`;
@@ -227,6 +232,7 @@ class Canvas {
       entry.setAttribute("aria-label", `Point ${index + 1}, ${label ? "positive" : "negative"}, ${where}: show it`);
       return make("li", {}, entry);
     }));
+    if (focused >= 0) (this.list.children[Math.min(focused, points.length - 1)]?.firstChild ?? this.canvas).focus();
     this.list.lastChild?.scrollIntoView?.({ block: "nearest", container: "nearest" });
   }
 
@@ -285,8 +291,9 @@ class Canvas {
     clearTimeout(this.patience);
     this.say(this.get("message"), this.get("_failed")); // even where it is what was said before
     if (this.wanted === null) return;
-    if (this.wanted === this.get("slice_index")) this.wanted = this.asked = null;
-    else this.sendSlice();
+    if (this.wanted !== this.get("slice_index") && this.wanted !== this.asked) return this.sendSlice();
+    this.wanted = this.asked = null; // there, or Python would not go there
+    this.setSlice(this.get("slice_index"));
   }
 
   askSlice(z) { // one question at a time: a fast wheel skips slices rather than queueing them
@@ -298,18 +305,26 @@ class Canvas {
     if (!waiting) this.sendSlice();
   }
 
-  sendSlice() { this.send({ do: "slice", index: this.wanted }); }
+  sendSlice() {
+    this.asked = this.wanted;
+    this.send({ do: "slice", index: this.wanted });
+  }
+
+  pointAt(what) { // the era tells Python which picture was pointed at
+    if (this.get("_busy")) this.say("Still at work: wait, then point again.");
+    else this.send({ ...what, z: this.shown, era: this.get("_era") });
+  }
 
   place(pixel, positive) {
     if (!this.canPlace) return;
-    if (pixel) this.send({ do: "point", z: this.shown, y: pixel[0], x: pixel[1], positive });
+    if (pixel) this.pointAt({ do: "point", y: pixel[0], x: pixel[1], positive });
     else this.say("Outside of the image: no point set.");
   }
 
   finishOutline() {
     const vertices = this.drawing;
     this.drawing = [];
-    if (vertices.length >= 3) this.send({ do: "outline", z: this.shown, vertices });
+    if (vertices.length >= 3) this.pointAt({ do: "outline", vertices });
     else this.say("An outline needs at least three corners: drag around the object.");
     this.draw();
   }
@@ -387,6 +402,11 @@ class Canvas {
   hover(pixel) {
     this.hovered = pixel;
     this.readout.textContent = pixel ? `y ${pixel[0]}, x ${pixel[1]}` : "";
+  }
+
+  takeKeys() { // under the pointer keys are meant for the image, unless somebody types elsewhere
+    const at = document.activeElement, ours = this.root.contains(at) && !at.matches("input");
+    if (!at || at === document.body || ours) this.canvas.focus({ preventScroll: true });
   }
 
   hold(down) {
@@ -498,17 +518,24 @@ class Canvas {
     this.draw();
   }
 
+  watchScreen() { // the browser's zoom or another screen changes how many pixels a CSS pixel has
+    this.screen = window.matchMedia(`(resolution: ${window.devicePixelRatio}dppx)`);
+    this.screenChanged = () => { this.resize(); this.watchScreen(); };
+    this.screen.addEventListener("change", this.screenChanged, { once: true });
+  }
+
   resize() {
-    const { clientWidth, clientHeight } = this.stage, ratio = window.devicePixelRatio || 1;
+    const { clientWidth, clientHeight } = this.stage;
     if (!clientWidth || !clientHeight) return;
-    this.canvas.width = Math.round(clientWidth * ratio);
-    this.canvas.height = Math.round(clientHeight * ratio);
+    this.ratio = window.devicePixelRatio || 1;
+    this.canvas.width = Math.round(clientWidth * this.ratio);
+    this.canvas.height = Math.round(clientHeight * this.ratio);
     this.view.resize(clientWidth, clientHeight);
     this.draw();
   }
 
   draw() {
-    const pen = this.canvas.getContext("2d"), { view } = this, ratio = window.devicePixelRatio || 1;
+    const pen = this.canvas.getContext("2d"), { view, ratio } = this;
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.clearRect(0, 0, view.width, view.height);
     pen.imageSmoothingEnabled = view.scale * ratio < 1;

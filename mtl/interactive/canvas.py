@@ -40,6 +40,7 @@ class CanvasWidget(SpeakingWidget):
         window: grey values shown as black and white; see `checked_picture`.
 
     An error in a callback is shown in the widget and kept in ``last_error``; no point is lost by it.
+    ``mask_is_stale`` says whether the mask belongs to earlier points, ``on_points`` having failed.
     ``points`` can be set, ``slice_index``, ``mask`` and ``instances`` too: the browser follows.
 
     Raises:
@@ -63,6 +64,7 @@ class CanvasWidget(SpeakingWidget):
     _can_outline = traitlets.Bool(False).tag(sync=True)
     _buttons = traitlets.List(traitlets.Unicode()).tag(sync=True)
     _shape = traitlets.List(traitlets.Int()).tag(sync=True)
+    _era = traitlets.Int(0).tag(sync=True)  # begins anew with every picture and every button that was pressed
     _shown_slice = traitlets.Int(0).tag(sync=True)
     _image_png = traitlets.Bytes().tag(sync=True)
     _mask_png = traitlets.Bytes().tag(sync=True)
@@ -84,13 +86,22 @@ class CanvasWidget(SpeakingWidget):
         self._instances: np.ndarray | None = None
         self._instance_colours: dict[int, str] = {}
         self._presses = dict(buttons or {})
+        self.mask_is_stale = False
         self.outline: list[tuple[float, float]] | None = None
         self.outline_slice = 0
         super().__init__(label=label, height=height)
-        self.on_points, self.on_outline = on_points, on_outline
-        self._can_outline, self._buttons = on_outline is not None, list(self._presses)
+        self.on_points, self.on_outline, self._buttons = on_points, on_outline, list(self._presses)
         self.on_msg(self._received)
         self._show(self._picture)
+
+    @property
+    def on_outline(self) -> OnOutline | None:
+        """Called with the vertices of a drawn polygon; None: none can be drawn."""
+        return self._on_outline
+
+    @on_outline.setter
+    def on_outline(self, callback: OnOutline | None) -> None:
+        self._on_outline, self._can_outline = callback, callback is not None
 
     @property
     def picture(self) -> Picture:
@@ -109,6 +120,7 @@ class CanvasWidget(SpeakingWidget):
 
     @mask.setter
     def mask(self, mask: Any) -> None:
+        self.mask_is_stale = False
         self._mask = None if mask is None else self._picture.stack(mask, "the mask") != 0
         self._draw_mask()
 
@@ -129,8 +141,12 @@ class CanvasWidget(SpeakingWidget):
 
     @instance_colours.setter
     def instance_colours(self, colours: Mapping[int, str]) -> None:
-        self._instance_colours = dict(colours)
-        self._draw_instances()
+        before, self._instance_colours = self._instance_colours, dict(colours)
+        try:
+            self._draw_instances()
+        except Exception:
+            self._instance_colours = before
+            raise
 
     def show(self, image: Any, label: str | None = None, window: tuple[float, float] | None = None) -> None:
         """Another image: points, masks and what could be undone are forgotten, the history goes on."""
@@ -141,6 +157,7 @@ class CanvasWidget(SpeakingWidget):
             self.outline = self._instances = None
             self._instance_colours = {}
             self._show(picture)
+            self._era += 1
 
     def add(self, y: int, x: int, z: int | None = None, positive: bool = True) -> None:
         """One more point, by default on the slice that is shown."""
@@ -188,7 +205,10 @@ class CanvasWidget(SpeakingWidget):
             raise ParameterError(
                 f"button {button!r}: one of {', '.join(self._presses) or 'none'} is expected"
             )
-        self._call(f"{button}.", self._presses[button], self)
+        try:
+            self._call(f"{button}.", self._presses[button], self)
+        finally:
+            self._era += 1
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """The widget, and for reports a still picture of it as it is now."""
@@ -217,8 +237,10 @@ class CanvasWidget(SpeakingWidget):
             self._can_undo, self._can_redo = self._log.can_undo, self._log.can_redo
             self.say(told_change(self._log.history[-1], self._picture))
         if self.on_points is not None:
+            self.mask_is_stale = True
             with self._at_work("The mask could not be updated; all points are kept"):
                 self._take_mask(self.on_points(self.points))
+                self.mask_is_stale = False
 
     def _take_mask(self, mask: np.ndarray | None) -> None:
         if mask is None:
@@ -258,9 +280,9 @@ class CanvasWidget(SpeakingWidget):
     def _received(self, _: Any, content: dict[str, Any], __: Any) -> None:
         """What the browser sent: a click, a key, a slice, an outline or a button."""
         deeds: dict[str, Callable[[dict[str, Any]], Any]] = {
-            "point": lambda sent: self.add(sent["y"], sent["x"], sent["z"], sent["positive"]),
+            "point": self._point_received,
             "slice": lambda sent: self.set_trait("slice_index", sent["index"]),
-            "outline": lambda sent: self._outline_received(sent["z"], sent["vertices"]),
+            "outline": self._outline_received,
             "press": lambda sent: self.press(sent["button"]),
             "undo": lambda _: self.undo(),
             "redo": lambda _: self.redo(),
@@ -268,6 +290,16 @@ class CanvasWidget(SpeakingWidget):
         }
         self._answer(deeds, content)
 
-    def _outline_received(self, z: int, vertices: list[list[float]]) -> None:
-        self.slice_index = z
-        self.draw_outline(vertices)
+    def _point_received(self, sent: dict[str, Any]) -> None:
+        self._require_same_picture(sent)
+        self.add(sent["y"], sent["x"], sent["z"], sent["positive"])
+
+    def _outline_received(self, sent: dict[str, Any]) -> None:
+        self._require_same_picture(sent)
+        self.slice_index = sent["z"]
+        self.draw_outline(sent["vertices"])
+
+    def _require_same_picture(self, sent: dict[str, Any]) -> None:
+        """A click that was made on what has been replaced meanwhile would hit something else."""
+        if sent["era"] != self._era:
+            raise ParameterError("the picture has changed since you pointed at it; point again")

@@ -120,7 +120,7 @@ class ProofreadingDesk(ipywidgets.VBox):
         if not positive:
             raise ParameterError("click on an object first: a positive point is expected")
         mask, below = self.canvas.mask, self.work.object_at(positive[0])
-        if mask is None:
+        if mask is None or self.canvas.mask_is_stale:
             raise ParameterError("there is no mask to accept: the last click was not answered")
         replaces = below if below in self.work.accepted else 0
         taken = int(np.count_nonzero(mask))

@@ -38,6 +38,11 @@ _DECODES = {
         "studies/histology/scoring.py",
     ),
 }  # fmt: skip
+#: What the simulated turns of annotating and training are made of beside training and decoding.
+_ANNOTATION_LOOP = (
+    "evaluation/histology/simulated_annotator.py", "studies/histology/annotation_loop.py",
+    "studies/histology/annotation_rounds.py",
+)  # fmt: skip
 #: Modules of studies that only look at what was trained, or make parameters, which are told of anyway, and
 #: others by their path: a change of theirs makes no weights stale.
 _SHOWS_ONLY = (
@@ -71,6 +76,9 @@ _SHOWS_ONLY = (
     "inference/em/click_fields.py",
     "inference/em/click_session.py",
     "inference/em/clicks_to_mask.py",
+    "inference/em/label_edits.py",
+    "inference/em/label_zarr.py",
+    "inference/em/proofreading.py",
     "inference/em/target_masks.py",
     "target_benchmarks.py",
     "target_peers.py",
@@ -87,6 +95,14 @@ _SHOWS_ONLY = (
     "masked_evaluation.py",
     "loss_comparison.py",
     "annotation_loop.py",
+    "annotation_rounds.py",
+    "annotation_by_hand.py",
+    "annotation_clicks.py",
+    "demos.py",
+    "demo_answers.py",
+    "panel_cases.py",
+    "player_clips.py",
+    "proofreading.py",
     "loss_toys.py",
     "map_benchmarks.py",
     "loss_benchmarks.py",
@@ -121,7 +137,17 @@ def training_code_fingerprint(study: str) -> str:
 @cache
 def decoding_code_fingerprint(study: str) -> str:
     """SHA-256 over names and contents of the modules that a study's instances are made and scored by."""
-    return _hash([file for file in _files(_DECODES[study]) if file.as_posix() not in _SHOWS_ONLY])
+    return _hash(_decoding_files(study))
+
+
+@cache
+def annotation_loop_fingerprint() -> str:
+    """SHA-256 over names and contents of the modules that simulate annotating, and of those that decode."""
+    return _hash([*_decoding_files("histology"), *_files(_ANNOTATION_LOOP)])
+
+
+def _decoding_files(study: str) -> list[Path]:
+    return [file for file in _files(_DECODES[study]) if file.as_posix() not in _SHOWS_ONLY]
 
 
 def _files(rooms: Iterable[str]) -> list[Path]:

@@ -39,7 +39,7 @@ class DemosParameters(StudyParameters):
     angiography_clips: int = Field(8, ge=1, description="test clips to choose from")
 
     def of_study(self, study: str) -> StudyParameters:
-        """The parameters of the study's run that a demo stands on.
+        """The parameters of the study's run that a demo stands on; its provenance stays as it is.
 
         Raises:
             ParameterError: there is no such file or run, or a value is wrong.
@@ -53,4 +53,4 @@ class DemosParameters(StudyParameters):
             path = project_path(Path("params") / study / f"{self.params}.yaml")
             values = read_yaml(path) | {"output_root": self.output_root}
         given = {"device": self.device} | ({"data_root": self.data_root} if self.data_root else {})
-        return parameters_class(study).from_values(values | given, str(path))
+        return parameters_class(study).from_values(values | given, str(path)).for_a_look()

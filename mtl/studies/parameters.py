@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from mtl.errors import ParameterError
 from mtl.studies import parameters_class
@@ -94,6 +94,20 @@ class StudyParameters(Parameters):
         "bf16-mixed", description="arithmetic of the training step"
     )
     deterministic: bool = Field(False, description="the same bits on every run, on a GPU too; slower there")
+
+    #: Set by who only looks at a run: where it comes from stays recorded as it is.
+    _looked_at: bool = PrivateAttr(False)
+
+    @property
+    def looked_at(self) -> bool:
+        """Whether the run is only looked at; see :meth:`for_a_look`."""
+        return self._looked_at
+
+    def for_a_look(self) -> Self:
+        """The same parameters of somebody who shows the run, and whose doing is no part of its record."""
+        copy = self.model_copy()
+        copy._looked_at = True
+        return copy
 
     @property
     def run_directory(self) -> Path:

@@ -58,8 +58,13 @@ def hardware() -> dict[str, Any]:
 def record_provenance(
     parameters: StudyParameters, data_fingerprint: str, extra: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Write ``provenance.json`` of the run and return it; entries of ``extra`` are merged in."""
+    """Write ``provenance.json`` of the run and return it; entries of ``extra`` are merged in.
+
+    The record of a run that is only looked at (``parameters.looked_at``) is returned as it is.
+    """
     path = parameters.run_directory / "provenance.json"
+    if parameters.looked_at and path.exists():
+        return read_json(path)
     record = {
         "study": parameters.study,
         "run": parameters.run,

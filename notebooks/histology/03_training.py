@@ -186,10 +186,12 @@ show_table(
 
 # %%
 from mtl.inference.histology import Decoding, decode, predict_maps
+from mtl.studies.histology.scoring import methods_of
 
 tiles = study.part(0, "validation")[:4]
 maps = predict_maps(study.model(first), [t.image for t in tiles], device=study.fabric.device)
-found = [decode(m.probability, m.hv_map, Decoding()) for m in maps]
+decoding = Decoding(method=methods_of(study, first.losses)[-1])
+found = [decode(m.probability, m.hv_map, decoding) for m in maps]
 shown = nuclei_grid(
     [t.image for t in tiles],
     [{"truth": t.instances, "found": instances} for t, instances in zip(tiles, found, strict=True)],

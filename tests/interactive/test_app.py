@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nbformat
@@ -17,18 +16,19 @@ import pytest
 from mtl.errors import MissingArtefactError, ParameterError
 from mtl.interactive.app import DEMOS, free_port, newest_run, run_to_show, serve, write_page
 from mtl.studies import parameters_class
+from mtl.studies.provenance import record_provenance
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def made_run(root: Path, study: str, name: str, age: float = 0.0, **values) -> Path:
-    """A run's folder with the parameters that it says it had."""
+    """A run's folder with the parameters that it says it had, so many days old by its own account."""
     p = parameters_class(study).from_values({"run": name, **values}, "here")
     folder = root / study / name
     folder.mkdir(parents=True)
-    path = folder / "provenance.json"
-    path.write_text(json.dumps({"parameters": p.model_dump(mode="json")}))
-    os.utime(path, (time.time() - age,) * 2)
+    made = datetime.datetime(2026, 1, 31, tzinfo=datetime.UTC) - datetime.timedelta(days=age)
+    record = {"parameters": p.model_dump(mode="json"), "date": made.isoformat(timespec="seconds")}
+    (folder / "provenance.json").write_text(json.dumps(record))
     return folder
 
 
@@ -38,12 +38,50 @@ def test_every_study_has_a_demo_and_every_demo_a_study() -> None:
 
 def test_the_newest_run_is_shown_and_named(tmp_path: Path) -> None:
     assert newest_run("em", tmp_path) is None
-    made_run(tmp_path, "em", "old", age=100)
-    new = made_run(tmp_path, "em", "new")
+    new = made_run(tmp_path, "em", "new", age=1)
+    made_run(tmp_path, "em", "old", age=20)
     made_run(tmp_path, "histology", "newer")
     said: list[str] = []
-    assert run_to_show("em", None, tmp_path, said.append) == new and "newest run of em" in said[0]
+    assert run_to_show("em", None, tmp_path, said.append) == new
+    assert "newest finished run of em" in said[0]
     assert run_to_show("em", "old", tmp_path, said.append).name == "old"
+
+
+@pytest.mark.parametrize("status", ["running", "failed", "dead", "skipped"])
+def test_a_run_that_did_not_come_to_its_end_is_shown_only_by_name(tmp_path: Path, status: str) -> None:
+    done, half = made_run(tmp_path, "em", "done", age=9), made_run(tmp_path, "em", "half")
+    (done / "run.json").write_text('{"status": "ok"}')
+    (half / "run.json").write_text(json.dumps({"status": status}))
+    said: list[str] = []
+    assert newest_run("em", tmp_path) == done
+    assert run_to_show("em", "half", tmp_path, said.append) == half
+    assert f"half did not come to its end ({status})" in said[0]
+
+
+@pytest.mark.slow
+def test_sigterm_lets_the_quick_run_end_by_itself(tmp_path: Path) -> None:
+    """The run is a stand-in that needs a second to put its things away after Ctrl-C."""
+    inner = "import signal, time, pathlib, sys\nprint('begun', flush=True)\n"
+    inner += "try: time.sleep(60)\nexcept KeyboardInterrupt:\n    time.sleep(1)\n"
+    inner += f"    pathlib.Path({str(tmp_path / 'record')!r}).write_text('ended')\n"
+    code = "import sys; from mtl.interactive.app import _run_to_its_end\n"
+    code += f"_run_to_its_end([sys.executable, '-c', {inner!r}])"
+    app = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert app.stdout.readline() == "begun\n"
+    app.send_signal(signal.SIGTERM)
+    assert app.wait(20) != 0
+    assert (tmp_path / "record").read_text() == "ended"
+
+
+def test_who_looks_at_a_run_leaves_its_provenance_as_it_is(tmp_path: Path) -> None:
+    run = made_run(tmp_path, "em", "mine")
+    demos = parameters_class("demos").from_values({"study_run": str(run)}, "here")
+    before = (run / "provenance.json").read_bytes()
+    record_provenance(demos.of_study("em"), "other data")
+    assert (run / "provenance.json").read_bytes() == before
+    theirs = parameters_class("em").from_values({"run": "mine", "output_root": str(tmp_path)}, "here")
+    assert record_provenance(theirs, "other data")["data_fingerprint"] == "other data"
+    assert (run / "provenance.json").read_bytes() != before
 
 
 def test_what_cannot_be_shown_is_named(tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ def alphas(png: bytes) -> np.ndarray:
 
 
 def sent(widget: CanvasWidget, do: str, **content) -> None:
-    """As a message of the browser."""
-    widget._handle_custom_msg({"do": do, **content}, [])
+    """As a message of the browser, which knows the present picture."""
+    widget._handle_custom_msg({"do": do, "era": widget._era, **content}, [])
 
 
 def test_points_change_the_mask(widget):
@@ -232,7 +232,12 @@ def test_an_outline_of_the_browser_belongs_to_the_slice_it_was_drawn_on(widget):
 
 @pytest.mark.parametrize(
     "content",
-    [{"do": "explode"}, {}, {"do": "point", "z": 99, "y": 0, "x": 0, "positive": True}, {"do": "slice"}],
+    [
+        {"do": "explode"},
+        {},
+        {"do": "point", "z": 99, "y": 0, "x": 0, "positive": True, "era": 0},
+        {"do": "slice"},
+    ],
 )
 def test_a_message_that_cannot_be_is_said_and_answered(widget, content):
     widget._handle_custom_msg(content, [])

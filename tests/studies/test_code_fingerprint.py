@@ -17,7 +17,11 @@ def package(tmp_path, monkeypatch):
         "evaluation/em/segmentation.py", "evaluation/em/alarms.py", "studies/em/segmentation.py",
         "studies/em/decodings.py", "studies/em/tiled_decoding.py", "studies/em/prediction.py",
         "inference/em/watershed.py", "inference/em/clicks_to_mask.py", "evaluation/contingency.py",
-        "evaluation/objects.py", "inference/segments.py",
+        "evaluation/objects.py", "inference/segments.py", "studies/demos.py", "studies/em/proofreading.py",
+        "inference/em/proofreading.py", "studies/histology/annotation_loop.py",
+        "studies/histology/annotation_rounds.py", "studies/histology/scoring.py",
+        "evaluation/histology/simulated_annotator.py", "evaluation/calibration.py",
+        "evaluation/segmentation.py", "inference/histology/prediction.py",
     )  # fmt: skip
     for module in modules:
         (tmp_path / module).parent.mkdir(parents=True, exist_ok=True)
@@ -36,6 +40,9 @@ def package(tmp_path, monkeypatch):
         ("evaluation/em/segmentation.py", {"em"}),
         ("evaluation/contingency.py", {"em"}),
         ("evaluation/em/alarms.py", set()),
+        ("studies/demos.py", set()),
+        ("studies/em/proofreading.py", set()),
+        ("inference/em/proofreading.py", set()),
         ("inference/em/clicks_to_mask.py", set()),
         ("studies/em/segmentation.py", set()),
     ],
@@ -63,3 +70,11 @@ def test_a_change_of_a_decoding_makes_segmentations_stale(package, module, stale
     before = decoding("em")
     (package / module).write_text("a = 2")
     assert (decoding("em") != before) == stale
+
+
+def test_a_change_of_the_simulated_annotator_begins_its_loops_anew_and_no_training(package):
+    loop = code_fingerprint.annotation_loop_fingerprint.__wrapped__
+    before = loop(), fingerprint("histology")
+    (package / "studies/histology/annotation_loop.py").write_text("a = 2")
+    assert loop() != before[0]
+    assert fingerprint("histology") == before[1]

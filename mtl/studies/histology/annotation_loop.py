@@ -21,6 +21,7 @@ from mtl.files import sha256_of
 from mtl.inference.histology import Decoding, decode
 from mtl.inference.journal import runs_of
 from mtl.models.histology import UNetMultiTask
+from mtl.studies.code_fingerprint import annotation_loop_fingerprint
 from mtl.studies.histology.annotation_rounds import AnnotationRounds, loop_settings
 from mtl.studies.histology.study import HistologyStudy
 
@@ -41,7 +42,8 @@ class AnnotationLoop:
             raise ParameterError(f"strategy: {strategy!r} is not one of {', '.join(STRATEGIES)}")
         self.study, self.strategy = study, strategy
         name = strategy.replace(" ", "_")
-        context = sha256_of(study.fingerprint(study.first), loop_settings(study), strategy)
+        settings = loop_settings(study)
+        context = sha256_of(study.fingerprint(study.first), annotation_loop_fingerprint(), settings, strategy)
         folder = study.run.path / "annotations" / f"{name}_{context[:12]}"
         self.rounds = AnnotationRounds(study, f"loop_{name}", folder, context)
         self.tiles, self.session = self.rounds.tiles, self.rounds.session

@@ -19,13 +19,11 @@ from mtl.models.histology import UNetMultiTask
 from mtl.studies.histology.data import patch_loader
 from mtl.studies.histology.loss_sets import ALL
 from mtl.studies.histology.model_card import model_card
-from mtl.studies.histology.scoring import tune_decoding, tuning_tiles
+from mtl.studies.histology.scoring import methods_of, tune_decoding, tuning_tiles
 from mtl.studies.histology.study import HistologyStudy
 from mtl.targets.histology import HV_MAPS
 from mtl.training.loop import StageTrainer
 from mtl.training.stages import Stage
-
-PROPOSED = "watershed"
 
 
 class AnnotationRounds:
@@ -39,7 +37,8 @@ class AnnotationRounds:
     """
 
     def __init__(self, study: HistologyStudy, name: str, folder: Path, context: str) -> None:
-        self.study, self.name, self.context, p = study, name, context, study.parameters
+        self.study, self.name, self.context = study, name, context
+        p = study.parameters
         self.training = study.first
         train = study.part(0, "train")
         chosen = np.random.default_rng([p.seed, 17]).permutation(len(train))[: p.loop_tiles]
@@ -54,7 +53,8 @@ class AnnotationRounds:
         """The decoding that fits a network on the validation tiles."""
         tiles = tuning_tiles(self.study, 0)
         maps = predict_maps(model, [tile.image for tile in tiles], device=self.study.fabric.device)
-        return Decoding(**tune_decoding(maps, tiles, PROPOSED, self.study).settings)
+        method = methods_of(self.study, ALL)[-1]
+        return Decoding(**tune_decoding(maps, tiles, method, self.study).settings)
 
     def proposals(
         self, tile: NucleiTile, maps: NucleiMaps, found: np.ndarray
@@ -86,12 +86,8 @@ class AnnotationRounds:
         Raises:
             ParameterError: no nucleus is outlined yet.
         """
-        study, p, tiles, settings = (
-            self.study,
-            self.study.parameters,
-            list(self.tiles.values()),
-            self._stage(),
-        )
+        study, tiles, settings = self.study, list(self.tiles.values()), self._stage()
+        p = study.parameters
         known = [entry for entry in self.session.entries if entry.note["round"] <= number]
         outlined = [self.session.instances(t.id, lambda e: e.note["round"] <= number) for t in tiles]
         if not any(labels.any() for labels in outlined):

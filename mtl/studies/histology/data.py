@@ -165,11 +165,14 @@ def open_split(
 
 def colour_statistics(tiles: Sequence[NucleiTile]) -> dict[str, list[float]]:
     """``mean`` and ``std`` of each channel over all pixels, in [0, 1]."""
-    pixels = np.concatenate([tile.image.reshape(-1, 3) for tile in tiles]) / 255
-    return {
-        "mean": pixels.mean(0).round(4).tolist(),
-        "std": np.maximum(pixels.std(0), 0.01).round(4).tolist(),
-    }
+    levels = np.arange(256) / 255
+    counts = sum(
+        np.stack([np.bincount(t.image[..., c].ravel(), minlength=256) for c in range(3)]) for t in tiles
+    )
+    share = counts / counts.sum(1, keepdims=True)
+    mean = share @ levels
+    std = np.sqrt((share * (levels - mean[:, None]) ** 2).sum(1))
+    return {"mean": mean.round(4).tolist(), "std": np.maximum(std, 0.01).round(4).tolist()}
 
 
 def training_loader(

@@ -93,6 +93,11 @@ class HistologyStudy:
         record_provenance(self.parameters, self.data_fingerprint)
         return split
 
+    @cached_property
+    def _colours(self) -> list[dict[str, list[float]]]:
+        """What images are normalised by, of each fold's training tiles."""
+        return [colour_statistics(self.part(fold, "train")) for fold in self.folds]
+
     @property
     def folds(self) -> range:
         """Numbers of the folds, from 0."""
@@ -153,7 +158,7 @@ class HistologyStudy:
         return UNetMultiTask(
             base_filters=p.base_filters, depth=p.depth, backbone=p.backbone,
             embedding_channels=p.embedding_channels, hv=p.hv,
-            **colour_statistics(self.part(training.fold, "train")),
+            **self._colours[training.fold],
         )  # fmt: skip
 
     def loss(self) -> MultiTaskLoss:
@@ -211,6 +216,9 @@ class HistologyStudy:
 
     def train_one(self, training: Training) -> StageResult:
         """Train one network, or take it from its folder. Raises as ``train`` does."""
+        folder = self.run.stage(training.fold, self.folder(training))
+        if is_finished(folder, self.fingerprint(training)):
+            return StageResult.load(folder)
         return self._trainer(training).fit()
 
     def folder(self, training: Training) -> str:

@@ -10,7 +10,7 @@ from mtl.studies.em.target_benchmarks import blobs, neurites, target_cases, targ
 
 def test_every_case_passes_its_gate_and_both_sides_run():
     cases = target_cases(shape=(8, 24, 24), n=8, sample=4)
-    assert [case.id for case in cases] == ["E1", "E1", "E2", "E2", "E2"]
+    assert [case.id for case in cases] == ["E1", "E1", "E2", "E2", "E2", "E2"]
     for case in cases:
         assert case.gate() and case.ours() is not None and case.theirs() is not None
     assert cases[0].peer_share == 0.5
