@@ -71,7 +71,7 @@ class BrainMriPanel(ipywidgets.VBox):
         self.plane = ipywidgets.IntSlider(description="plane", min=0, max=0, continuous_update=False)
         self.plane.layout.display = "none"
         self.shown = ipywidgets.HTML()
-        self.choice.observe(lambda change: self.show(self.cases[change["new"]], change["new"]), "value")
+        self.choice.observe(self._chosen, "value")
         self.upload.observe(self._uploaded, "value")
         self.plane.observe(lambda change: self._show_plane(change["new"]), "value")
         chooser = ipywidgets.HBox([self.choice, self.upload, self.plane])
@@ -88,6 +88,7 @@ class BrainMriPanel(ipywidgets.VBox):
 
     def open_file(self, name: str, content: bytes) -> None:
         """As an upload of a file with this name: PNG, JPEG, TIFF, ``.npz`` or NIfTI."""
+        self._slices, self.plane.layout.display = None, "none"
         self._answer(lambda: self._open(name, content), name)
 
     def still(self) -> Still:
@@ -115,9 +116,15 @@ class BrainMriPanel(ipywidgets.VBox):
         return figure_bundle(super()._repr_mimebundle_(**options), *self.still(), "brain MRI panel")
 
     # ------------------------------------------------------------------ what is asked for
+    def _chosen(self, change: Mapping[str, Any]) -> None:
+        if change["new"] is not None:
+            self.show(self.cases[change["new"]], change["new"])
+
     def _uploaded(self, change: Mapping[str, Any]) -> None:
         for file in change["new"]:
             self.open_file(file["name"], bytes(file["content"]))
+        self.upload.value = ()  # so that the same file, or the slice of before, can be chosen again
+        self.choice.value = None
 
     def _open(self, name: str, content: bytes) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -128,7 +135,6 @@ class BrainMriPanel(ipywidgets.VBox):
             except MtlError as error:
                 raise DataError(str(error).replace(f"{folder}{os.sep}", "")) from error
         if image.ndim == 2:
-            self._slices, self.plane.layout.display = None, "none"
             self._predict(image, name)
             return
         self._slices, self._name = image, name

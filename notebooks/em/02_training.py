@@ -24,14 +24,14 @@ volume: str = "phantom"  # phantom, or a file or folder below data_root
 dims: int = 3  # 2: every plane is a sample of its own
 variants: str = "late,embedding"  # click arms to train and compare, by comma
 training_modes: str = "automatic,proofread"  # modes of a step, by comma
-epochs: int = 4  # passes
+epochs: int = 3  # passes
 learning_rate: float = 1e-3  # AdamW, of every part
 ablations: str = "automatic_only,no_geometry"  # what the first arm goes without
 weight_semantic: float = 1.0  # of the semantic loss
 weight_instance: float = 1.0  # of the embedding loss
 weight_geometry: float = 0.1  # of the geometry loss
 balancer: str = "fixed"  # how the tasks are combined: fixed, uncertainty, dwa, pcgrad, ...
-probe_every: int = 128  # steps between gradient diagnostics
+probe_every: int = 60  # steps between gradient diagnostics
 probe_batches: int = 4  # batches of the gradient diagnostics
 seed: int = 0  # of everything random
 

@@ -8,7 +8,6 @@ whole tumour is every label above 0.
 from __future__ import annotations
 
 import threading
-import zlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from mtl.datasets.brain_mri.slices import MIN_TUMOR_PIXELS, Finding, Slice, is_positive
+from mtl.datasets.damaged_files import damage_named
 from mtl.errors import DataError, ParameterError
 
 SUFFIXES = (".nii.gz", ".nii")
@@ -151,10 +151,8 @@ def open_volume(path: Path) -> Any:
     # imported here: the library is needed only where volumes are read
     import nibabel
 
-    try:
+    with damage_named(f"{path}: expected a NIfTI volume, but it cannot be read"):
         return nibabel.load(path)
-    except (OSError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
-        raise DataError(f"{path}: expected a NIfTI volume, but it cannot be read ({error})") from error
 
 
 def _orientation(affine: np.ndarray) -> np.ndarray:
@@ -198,12 +196,8 @@ class _VolumeCache:
         key = (path, channel)
         with self._lock:
             if key not in self._arrays:
-                try:
+                with damage_named(f"{path}: expected a whole volume, but its voxels cannot be read"):
                     array = np.asarray(image.dataobj if channel is None else image.dataobj[..., channel])
-                except (OSError, EOFError, ValueError, zlib.error) as error:
-                    raise DataError(
-                        f"{path}: expected a whole volume, but it ends early ({error})"
-                    ) from error
                 self._arrays[key] = array
             self._arrays.move_to_end(key)
             while len(self._arrays) > self._kept:

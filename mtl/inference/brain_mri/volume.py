@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl.datasets.brain_mri.brats import open_volume
+from mtl.datasets.damaged_files import damage_named
 from mtl.errors import DataError
 from mtl.inference.brain_mri.export import write_nifti_mask
 from mtl.inference.brain_mri.prediction import Prediction
@@ -107,14 +107,13 @@ def _upright_slices(source: Any, path: Path) -> NDArray[np.float32]:
     """See `upright_slices`; ``source`` is the nibabel image."""
     import nibabel
 
-    if len(source.shape) not in (3, 4) or np.isnan(nibabel.io_orientation(source.affine)).any():
-        raise DataError(
-            f"{path}: shape {source.shape}; expected a volume of three axes, or four, with an affine"
-        )
-    try:
+    expected = f"{path}: shape {source.shape}; expected a volume of three axes, or four, with an affine"
+    with damage_named(expected):
+        lost = np.isnan(nibabel.io_orientation(source.affine)).any()
+    if len(source.shape) not in (3, 4) or lost:
+        raise DataError(expected)
+    with damage_named(f"{path}: expected a whole volume of grey values, but they cannot be read"):
         voxels = np.asarray(source.dataobj if len(source.shape) == 3 else source.dataobj[..., 0], np.float32)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise DataError(f"{path}: expected a whole volume, but it ends early ({error})") from error
     if not np.isfinite(voxels).all():
         raise DataError(f"{path}: the volume has NaN or infinite values")
     canonical = nibabel.apply_orientation(voxels, nibabel.io_orientation(source.affine))

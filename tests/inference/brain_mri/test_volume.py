@@ -123,7 +123,7 @@ def test_a_volume_that_is_none_is_named(predictor, voxels, tmp_path):
     (tmp_path / "text.nii.gz").write_text("hello")
     expected = {
         "nan": "NaN or infinite", "flat": "expected a volume of three axes", "blank": "no slice has 10%",
-        "cut": "ends early", "text": "expected a NIfTI volume",
+        "cut": "they cannot be read", "text": "expected a NIfTI volume",
     }  # fmt: skip
     for name, message in expected.items():
         with pytest.raises(DataError, match=f"{name}.nii.gz: .*{message}"):
