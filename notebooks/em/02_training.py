@@ -31,7 +31,7 @@ weight_semantic: float = 1.0  # of the semantic loss
 weight_instance: float = 1.0  # of the embedding loss
 weight_geometry: float = 0.1  # of the geometry loss
 balancer: str = "fixed"  # how the tasks are combined: fixed, uncertainty, dwa, pcgrad, ...
-probe_every: int = 60  # steps between gradient diagnostics
+probe_every: int = 72  # steps between gradient diagnostics
 probe_batches: int = 4  # batches of the gradient diagnostics
 seed: int = 0  # of everything random
 

@@ -42,8 +42,8 @@ class EMParameters(StudyParameters):
     )
     dims: Literal[2, 3] = Field(3, description="2: every plane is a sample of its own; 3: volumes")
     phantom_planes: int = Field(112, ge=8, description="planes of the phantom")
-    phantom_side: int = Field(96, ge=24, description="pixels along a side of its planes")
-    phantom_neurites: int = Field(100, ge=2, description="neurites of the phantom")
+    phantom_side: int = Field(80, ge=24, description="pixels along a side of its planes")
+    phantom_neurites: int = Field(70, ge=2, description="neurites of the phantom")
     phantom_spacing: str = Field("16,8,8", description="nm per voxel of the phantom as z,y,x")
     phantom_unannotated: float = Field(0.2, ge=0, lt=0.9, description="share of the phantom without labels")
     phantom_noise: float = Field(2.8, ge=0, description="its noise; 1: a careful recording, 3: a fast one")
@@ -57,7 +57,7 @@ class EMParameters(StudyParameters):
     )
     # crops
     crop_planes: int = Field(12, ge=1, description="planes of a crop; not used with dims=2")
-    crop_side: int = Field(48, ge=8, description="pixels along a side of a crop")
+    crop_side: int = Field(32, ge=8, description="pixels along a side of a crop")
     augment: bool = Field(True, description="flips, quarter turns and intensity changes")
     split_components: bool = Field(True, description="parts of an object that a crop cuts get their own ids")
     contact_membrane: int = Field(
@@ -100,7 +100,7 @@ class EMParameters(StudyParameters):
     ablations: str = Field(f"{AUTOMATIC_ONLY},no_geometry", description="what the first arm goes without")
     batch_size: int = Field(2, ge=1, description="crops per batch, over all ranks")
     accumulate: int = Field(1, ge=1, description="batches per optimiser step")
-    crops_per_epoch: int = Field(80, ge=1, description="crops of an epoch")
+    crops_per_epoch: int = Field(96, ge=1, description="crops of an epoch")
     epochs: int = Field(3, ge=1, description="passes")
     learning_rate: float = Field(1e-3, gt=0, description="AdamW, of every part")
     weight_decay: float = Field(1e-4, ge=0, description="of AdamW")
@@ -111,7 +111,7 @@ class EMParameters(StudyParameters):
     clip: float = Field(1.0, ge=0, description="largest gradient norm; 0: no clipping")
     workers: int = Field(0, ge=0, description="processes that load data; 0: none")
     balancer: BalancerName = Field("fixed", description="how the six tasks are combined")
-    probe_every: int = Field(60, ge=0, description="steps between gradient diagnostics; 0: only both ends")
+    probe_every: int = Field(72, ge=0, description="steps between gradient diagnostics; 0: only both ends")
     probe_batches: int = Field(4, ge=3, description="batches of the gradient diagnostics")
     # decoding and evaluation
     window_planes: int = Field(32, ge=1, description="planes that the network sees at once in prediction")
