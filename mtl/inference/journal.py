@@ -6,6 +6,8 @@ and is dropped when the journal is opened again.
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -36,18 +38,27 @@ class Journal:
         """Write one record; it is on the disk when this returns.
 
         Raises:
-            DataError: somebody else has written since this journal was read. Nothing is written.
+            DataError: somebody else has written since this journal was read, or the disk takes no more.
+                Nothing is written then.
         """
-        with self.path.open("ab") as file:
+        with self.path.open("ab", buffering=0) as file:
             if file.seek(0, os.SEEK_END) != self._size:
                 raise DataError(
                     f"{self.path} was changed by somebody else (the same notebook opened twice?): "
                     "open it again to go on from there"
                 )
-            file.write(json.dumps(record).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+            self._write(file, json.dumps(record).encode() + b"\n")
             self._size = file.tell()
+
+    def _write(self, file: io.FileIO, line: bytes) -> None:
+        """All of a line, or nothing of it."""
+        try:
+            if file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, "no space is left")
+            os.fsync(file.fileno())
+        except OSError as error:
+            file.truncate(self._size)
+            raise DataError(f"{self.path} cannot be written ({error}): the action was not taken") from error
 
     def read(self, take: Callable[[dict[str, Any]], None]) -> None:
         """Hand every record to ``take``, oldest first.

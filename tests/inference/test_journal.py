@@ -46,6 +46,21 @@ def test_a_line_that_makes_no_sense_is_named(tmp_path: Path) -> None:
         Journal(path).read(lambda record: record["name"])
 
 
+def test_a_full_disk_leaves_no_half_of_a_line(tmp_path: Path, monkeypatch) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append({"n": 0})
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", full)
+        with pytest.raises(DataError, match=r"journal\.jsonl cannot be written .*the action was not taken"):
+            journal.append({"n": 1})
+    journal.append({"n": 2})
+    assert records(journal.path) == [{"n": 0}, {"n": 2}]
+
+
 def test_two_writers_do_not_mix(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     first, second = Journal(path), Journal(path)

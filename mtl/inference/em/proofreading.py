@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
+from mtl.datasets.damaged_files import damage_named
 from mtl.errors import DataError, ParameterError
 from mtl.files import atomic_path
 from mtl.inference.em.label_edits import (
@@ -204,11 +205,11 @@ class Proofreading:
             with atomic_path(path) as half, open(half, "wb") as file:
                 np.savez_compressed(file, labels=given)
             return given
-        try:
-            with np.load(path) as stored:
-                start = _checked_labels(stored["labels"])
-        except (OSError, ValueError, KeyError) as error:
-            raise DataError(f"{path}: not a segmentation to go on from ({error})") from error
+        with damage_named(f"{path}: not a segmentation to go on from"), np.load(path) as stored:
+            kept = stored["labels"]
+            if kept.dtype.kind not in "iu":
+                raise ValueError(f"its labels are {kept.dtype}")
+        start = _checked_labels(kept)
         if start.shape != given.shape:
             raise DataError(
                 f"{path} has shape {start.shape}; the volume has {given.shape}: another folder is expected"

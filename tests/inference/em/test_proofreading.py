@@ -185,9 +185,11 @@ def test_damaged_and_foreign_folders_are_named(tmp_path: Path) -> None:
         file.write('{"do": "paint", "object": 1, "note": {}}\n')
     with pytest.raises(DataError, match="line 2: not an action on this segmentation"):
         Proofreading(tmp_path, start())
-    (tmp_path / START).write_bytes(b"nothing")
-    with pytest.raises(DataError, match=r"start\.npz: not a segmentation"):
-        Proofreading(tmp_path, start())
+    whole = (tmp_path / START).read_bytes()
+    for damaged in (b"nothing", b"", whole[: len(whole) // 2], whole[:-30]):
+        (tmp_path / START).write_bytes(damaged)
+        with pytest.raises(DataError, match=r"start\.npz: not a segmentation"):
+            Proofreading(tmp_path, start())
     (tmp_path / START).unlink()
     with pytest.raises(DataError, match=r"start\.npz is missing"):
         Proofreading(tmp_path, start())
