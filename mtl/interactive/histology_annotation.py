@@ -167,7 +167,7 @@ class AnnotationDesk(ipywidgets.VBox):
         written = self.annotation.save()
         if not written:
             raise ParameterError("no nucleus is outlined yet: there is nothing to save")
-        return f"Saved {len(written)} files (TIFF, GeoJSON) in {written[0].parent}."
+        return f"Saved {len(written)} files (PNG, TIFF, GeoJSON) in {written[0].parent}."
 
     # ------------------------------------------------------------------ what is shown
     def _show_tile(self) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from mtl.errors import MissingArtefactError, ParameterError
 from mtl.inference.histology.annotation_session import AnnotationSession
 from mtl.interactive.histology_annotation import OUTLINED_COLOUR, PROPOSED_COLOUR, AnnotationDesk
-from mtl.studies.histology.annotation_by_hand import AnnotationByHand
+from mtl.studies.histology.annotation_by_hand import AnnotationByHand, file_names
 from mtl.studies.histology.parameters import HistologyParameters
 from mtl.studies.histology.study import HistologyStudy
 
@@ -189,6 +190,15 @@ def test_files_of_a_person_s_work(study: HistologyStudy, tmp_path: Path) -> None
     hand = AnnotationByHand(study, "saved")
     tile = next(iter(hand.tiles.values()))
     hand.act("add", tile.id, tile.instances == tile.nucleus_ids[0])
-    tiff, geojson = hand.save(tmp_path)
+    picture, tiff, geojson = hand.save(tmp_path)
+    assert np.array_equal(np.asarray(Image.open(picture)), tile.image)
     assert np.array_equal(tifffile.imread(tiff) > 0, tile.instances == tile.nucleus_ids[0])
     assert len(json.loads(geojson.read_text())["features"]) == 1
+    hand.session.undo()
+    assert hand.save(tmp_path) == [] and list(tmp_path.iterdir()) == []
+
+
+def test_no_two_tiles_share_a_file() -> None:
+    names = file_names(["a/b", "a_b", "a_b_1", "A/B", "c.d"])
+    assert names["a/b"] == "a_b" and names["c.d"] == "c.d"
+    assert len({name.casefold() for name in names.values()}) == len(names)

@@ -9,7 +9,9 @@ MONAI has it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,39 +63,68 @@ def decode(
     probability: ``(H, W)``; hv_map: ``(1, H, W)``, ``(2, H, W)``, or None with ``components``.
     Raises ParameterError where ``watershed`` has no map.
     """
-    mask = binary_fill_holes(np.asarray(probability) > decoding.threshold)
-    if decoding.method == "components":
-        return drop_small(label(mask, connectivity=1), decoding.min_size)
-    if hv_map is None:
-        raise ParameterError("method 'watershed' needs the network's hv_map: return_hv=True is expected")
-    flood = _by_distance if len(hv_map) == 1 else _by_hover
-    return drop_small(flood(mask, np.asarray(hv_map, np.float32), decoding), decoding.min_size)
+    return next(decode_each(probability, hv_map, [decoding]))
 
 
-def _by_distance(mask: NDArray[np.bool_], hv_map: NDArray, decoding: Decoding) -> NDArray:
-    # Smoothed inside the mask alone: outside, the map was never learnt and is no distance.
-    weight = np.maximum(gaussian_filter(mask.astype(np.float32), SMOOTHING), 1e-6)
-    distance = gaussian_filter(np.where(mask, hv_map[0], 0), SMOOTHING) / weight
-    return watershed(distance, _markers(mask, (distance < decoding.marker) & mask), mask=mask)
+def decode_each(
+    probability: NDArray[np.floating], hv_map: NDArray[np.floating] | None, decodings: Iterable[Decoding]
+) -> Iterator[Instances]:
+    """As ``decode`` by each of the decodings; what those of one threshold share is worked out once."""
+    above: dict[float, _Foreground] = {}
+    for decoding in decodings:
+        found = above.setdefault(decoding.threshold, _Foreground(probability, hv_map, decoding.threshold))
+        yield drop_small(found.instances(decoding), decoding.min_size)
 
 
-def _by_hover(mask: NDArray[np.bool_], hv_map: NDArray, decoding: Decoding) -> NDArray:
-    """Border energy is high where a signed map jumps back from 1 to -1."""
-    from monai.apps.pathology.transforms.post.array import GenerateDistanceMap, GenerateInstanceBorder
+class _Foreground:
+    """What lies above a threshold, and what floods it; each worked out when it is first asked for."""
 
-    if not mask.any():
-        return np.zeros(mask.shape, np.int32)
-    shown = mask[None].astype(np.float32)
-    border = GenerateInstanceBorder(kernel_size=5)(shown, hv_map)
-    energy = np.asarray(GenerateDistanceMap()(shown, border))[0]
-    inside = mask & (np.asarray(border)[0] < decoding.marker)
-    return watershed(energy, _markers(mask, inside), mask=mask)
+    def __init__(
+        self, probability: NDArray[np.floating], hv_map: NDArray[np.floating] | None, threshold: float
+    ) -> None:
+        self.probability, self.hv_map, self.threshold = probability, hv_map, threshold
 
+    @cached_property
+    def mask(self) -> NDArray[np.bool_]:
+        return binary_fill_holes(np.asarray(self.probability) > self.threshold)
 
-def _markers(mask: NDArray[np.bool_], inside: NDArray[np.bool_]) -> NDArray:
-    """Connected parts of ``inside``, and every component of the mask that has none."""
-    markers, parts = label(inside, connectivity=1), label(mask, connectivity=1)
-    has_marker = np.zeros(parts.max() + 1, bool)
-    has_marker[parts[inside]] = True
-    without = ~has_marker[parts] & mask
-    return np.where(without, parts + markers.max(), markers)
+    @cached_property
+    def parts(self) -> NDArray:
+        """Its connected components."""
+        return label(self.mask, connectivity=1)
+
+    def instances(self, decoding: Decoding) -> NDArray:
+        by_watershed = decoding.method == "watershed"
+        if by_watershed and self.hv_map is None:
+            raise ParameterError("method 'watershed' needs the network's hv_map: return_hv=True is expected")
+        if not by_watershed or not self.mask.any():
+            return self.parts
+        if len(self.hv_map) == 1:
+            inside = (self.distance < decoding.marker) & self.mask
+            return watershed(self.distance, self._markers(inside), mask=self.mask)
+        energy, border = self.border_energy
+        return watershed(energy, self._markers(self.mask & (border < decoding.marker)), mask=self.mask)
+
+    @cached_property
+    def distance(self) -> NDArray[np.float32]:
+        """The map, smoothed inside the mask alone: outside, it was never learnt and is no distance."""
+        weight = np.maximum(gaussian_filter(self.mask.astype(np.float32), SMOOTHING), 1e-6)
+        inside = np.where(self.mask, np.asarray(self.hv_map[0], np.float32), 0)
+        return gaussian_filter(inside, SMOOTHING) / weight
+
+    @cached_property
+    def border_energy(self) -> tuple[NDArray, NDArray]:
+        """Energy to flood, and a border map: high where a signed map jumps back from 1 to -1."""
+        from monai.apps.pathology.transforms.post.array import GenerateDistanceMap, GenerateInstanceBorder
+
+        shown = self.mask[None].astype(np.float32)
+        border = GenerateInstanceBorder(kernel_size=5)(shown, np.asarray(self.hv_map, np.float32))
+        return np.asarray(GenerateDistanceMap()(shown, border))[0], np.asarray(border)[0]
+
+    def _markers(self, inside: NDArray[np.bool_]) -> NDArray:
+        """Connected parts of ``inside``, and every component of the mask that has none."""
+        markers = label(inside, connectivity=1)
+        has_marker = np.zeros(self.parts.max() + 1, bool)
+        has_marker[self.parts[inside]] = True
+        without = ~has_marker[self.parts] & self.mask
+        return np.where(without, self.parts + markers.max(), markers)

@@ -7,13 +7,14 @@ other code begin them anew.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from mtl.files import sha256_of
+from mtl.files import atomic_path, sha256_of
 from mtl.inference.histology import Decoding, NucleiMaps, decode
 from mtl.inference.histology.click_to_nucleus import RADIUS, nucleus_around
 from mtl.inference.histology.nuclei_geojson import write_nuclei_geojson
@@ -99,14 +100,21 @@ class AnnotationByHand:
         return self.session.counts()["outlined"]
 
     def save(self, folder: str | Path | None = None) -> list[Path]:
-        """Write ``TILE.tif`` (ids) and ``TILE.geojson`` (for QuPath) of every tile that has outlines."""
+        """Write every tile that has outlines: its picture, ``TILE_ids.tif``, ``TILE.geojson`` (for QuPath).
+
+        Files of a tile whose outlines were all taken back are removed. Returns what was written.
+        """
         folder, written = Path(folder or self.folder / "files"), []
-        for tile in self.tiles:
+        for tile, name in file_names(self.tiles).items():
             labels = self.session.instances(tile)
-            if labels.any():
-                name = file_name(tile)
-                written.append(write_label_tiff(folder / f"{name}.tif", labels))
-                written.append(write_nuclei_geojson(folder / f"{name}.geojson", labels))
+            picture, ids, outlines = (folder / f"{name}{end}" for end in (".png", "_ids.tif", ".geojson"))
+            if not labels.any():
+                for path in (picture, ids, outlines):
+                    path.unlink(missing_ok=True)
+                continue
+            with atomic_path(picture) as half:
+                Image.fromarray(self.tiles[tile].image).save(half, "PNG")
+            written += [picture, write_label_tiff(ids, labels), write_nuclei_geojson(outlines, labels)]
         return written
 
     def _stages(self, name: str) -> list[Path]:
@@ -121,6 +129,11 @@ class AnnotationByHand:
         return self.study.model(self.study.first)
 
 
-def file_name(tile: str) -> str:
-    """A tile's id as the name of a file."""
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in tile)
+def file_names(tiles: Iterable[str]) -> dict[str, str]:
+    """Tile ids as names of files, each its own."""
+    names: dict[str, str] = {}
+    for tile in tiles:
+        plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in tile)
+        clashes = sum(name.casefold() == plain.casefold() for name in names.values())
+        names[tile] = plain if not clashes else f"{plain}_{len(names)}"
+    return names

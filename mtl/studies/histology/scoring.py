@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import product
@@ -19,7 +19,7 @@ from mtl.evaluation.histology import image_scores
 from mtl.evaluation.objects import count_objects, object_metrics
 from mtl.evaluation.protocol import require_same_test_set
 from mtl.files import read_json, sha256_of, write_json
-from mtl.inference.histology import Decoding, NucleiMaps, decode, otsu_nuclei, predict_maps
+from mtl.inference.histology import Decoding, NucleiMaps, decode, decode_each, otsu_nuclei, predict_maps
 from mtl.studies.code_fingerprint import decoding_code_fingerprint
 from mtl.studies.histology.loss_sets import Training, arm_name
 from mtl.studies.histology.study import HistologyStudy
@@ -57,10 +57,10 @@ def tune_decoding(
         for threshold, marker in product(THRESHOLDS, markers)
     ]
 
-    def found_by(decoding: Decoding) -> list[np.ndarray]:
-        return [decode(m.probability, m.hv_map, decoding) for m in maps]
+    def found_in(place: int) -> Iterable[np.ndarray]:
+        return decode_each(maps[place].probability, maps[place].hv_map, candidates)
 
-    best, pq = _best(candidates, found_by, tiles)
+    best, pq = _best(candidates, found_in, tiles)
     return Chosen(asdict(best), pq)
 
 
@@ -70,29 +70,30 @@ def tune_otsu(study: HistologyStudy, fold: int) -> Chosen:
     grid = [dict(zip(OTSU_GRID, values, strict=True)) for values in product(*OTSU_GRID.values())]
     candidates = [point | {"min_size": study.parameters.min_nucleus_pixels} for point in grid]
 
-    def found_by(settings: Mapping[str, Any]) -> list[np.ndarray]:
-        return [otsu_nuclei(tile.image, **settings) for tile in tiles]
+    def found_in(place: int) -> Iterable[np.ndarray]:
+        return (otsu_nuclei(tiles[place].image, **settings) for settings in candidates)
 
-    return Chosen(*_best(candidates, found_by, tiles))
+    return Chosen(*_best(candidates, found_in, tiles))
 
 
 def _best(
-    candidates: Sequence[Any], found_by: Callable[[Any], list[np.ndarray]], tiles: Sequence[NucleiTile]
+    candidates: Sequence[Any], found_in: Callable[[int], Iterable[np.ndarray]], tiles: Sequence[NucleiTile]
 ) -> tuple[Any, float]:
-    """The first of the candidates with the highest mean PQ."""
-    scores = [mean_pq(found_by(candidate), tiles) for candidate in candidates]
+    """The first of the candidates with the highest mean PQ.
+
+    found_in: of a tile's place, what each candidate finds there. A tile without a nucleus on either side does
+    not count; a candidate for which none counts has 0.
+    """
+    values = np.array([[_pq(found, tile) for found in found_in(place)] for place, tile in enumerate(tiles)])
+    counts = (~np.isnan(values)).sum(0)
+    scores = np.nansum(values, axis=0) / np.maximum(counts, 1)
     best = int(np.argmax(scores))
-    return candidates[best], scores[best]
+    return candidates[best], float(scores[best])
 
 
-def mean_pq(found: Sequence[np.ndarray], tiles: Sequence[NucleiTile]) -> float:
-    """Mean PQ over tiles; one without a nucleus on either side does not count."""
-    tables = (
-        contingency(instances, tile.instances, background="segment")
-        for instances, tile in zip(found, tiles, strict=True)
-    )
-    values = [float(object_metrics(count_objects(table))["pq"][0]) for table in tables]
-    return float(np.nanmean(values)) if not np.isnan(values).all() else 0.0
+def _pq(found: np.ndarray, tile: NucleiTile) -> float:
+    table = contingency(found, tile.instances, background="segment")
+    return float(object_metrics(count_objects(table))["pq"][0])
 
 
 def tuning_tiles(study: HistologyStudy, fold: int) -> list[NucleiTile]:

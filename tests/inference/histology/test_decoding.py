@@ -9,7 +9,7 @@ import torch
 from mtl.datasets.phantoms.histology import histology_phantom
 from mtl.errors import DataError, ParameterError
 from mtl.evaluation.histology import image_scores
-from mtl.inference.histology import Decoding, decode, otsu_nuclei, predict_maps
+from mtl.inference.histology import Decoding, decode, decode_each, otsu_nuclei, predict_maps
 from mtl.inference.histology import prediction as prediction_module
 from mtl.models.histology import UNetMultiTask
 from mtl.targets.histology import HV_MAPS
@@ -31,6 +31,22 @@ def test_exact_maps_give_the_nuclei_back(tiles, maps: str) -> None:
         assert image_scores(found, tile.instances)["pq"] > 0.8
         assert image_scores(found, tile.instances)["pq"] > image_scores(together, tile.instances)["pq"]
         assert found.dtype == np.int32 and found.max() == len(np.unique(found)) - 1
+
+
+@pytest.mark.parametrize("maps", ["distance", "hover"])
+def test_many_decodings_at_once_give_what_each_gives(tiles, maps: str) -> None:
+    tile = tiles[0]
+    rng = np.random.default_rng(0)
+    probability = np.clip((tile.instances > 0) * 0.6 + rng.uniform(0, 0.4, tile.shape), 0, 1)
+    hv = HV_MAPS[maps](tile.instances)
+    asked = [
+        Decoding(method, threshold, marker, 5)
+        for method in ("components", "watershed")
+        for threshold in (0.3, 0.5)
+        for marker in (0.4, 0.6)
+    ]
+    for decoding, found in zip(asked, decode_each(probability, hv, asked), strict=True):
+        np.testing.assert_array_equal(found, decode(probability, hv, decoding))
 
 
 def test_a_component_without_a_marker_is_one_nucleus() -> None:
