@@ -110,8 +110,12 @@ class AnnotationSession:
         if record.get("undo"):
             self.entries.pop()
             return
-        self._shape(record["tile"])
+        height, width = self._shape(record["tile"])
         runs = tuple((int(start), int(length)) for start, length in record["runs"])
+        if record["action"] not in ACTIONS or not isinstance(record["note"], dict):
+            raise ValueError(f"{', '.join(ACTIONS)} with a note is expected")
+        if not all(0 <= start < start + length <= height * width for start, length in runs):
+            raise ValueError(f"runs within {height} x {width} pixels are expected")
         self.entries.append(Entry(record["action"], record["tile"], runs, record["note"]))
 
     def _shape(self, tile: str) -> tuple[int, int]:

@@ -118,11 +118,11 @@ class AnnotationRounds:
 
 
 def loop_settings(study: HistologyStudy) -> str:
-    """The parameters that only rounds of annotation have."""
-    kept = {"loop_start", "loop_actions", "loop_steps", "loop_tiles"}
+    """The parameters that rounds of annotation have beyond those of the first training."""
+    kept = {"loop_start", "loop_actions", "loop_steps", "loop_tiles", "min_nucleus_pixels", "tuning_tiles"}
     return json.dumps(study.parameters.model_dump(include=kept))
 
 
 def _said(entries: list[Entry]) -> str:
     """Hash of what was outlined and rejected."""
-    return sha256_of(*(entry.tile + str(entry.runs) for entry in entries))
+    return sha256_of(*(f"{entry.action} {entry.tile} {entry.runs}" for entry in entries))

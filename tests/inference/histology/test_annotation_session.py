@@ -77,9 +77,17 @@ def test_a_journal_of_other_tiles_or_of_no_sense_is_named(tmp_path: Path) -> Non
     AnnotationSession(tmp_path, SHAPES).add("a", box(0, 0))
     with pytest.raises(DataError, match=r"journal\.jsonl, line 1: .*unknown tile 'a'"):
         AnnotationSession(tmp_path, {"b": (5, 5)})
-    (tmp_path / JOURNAL).write_text("nonsense\n")
-    with pytest.raises(DataError, match="line 1"):
-        AnnotationSession(tmp_path, SHAPES)
+    for line in (
+        "nonsense", "[]", "3",
+        '{"action": "paint", "tile": "a", "runs": [[0, 1]], "note": {}}',
+        '{"action": "add", "tile": "a", "runs": [[0, 1]], "note": 3}',
+        '{"action": "add", "tile": "a", "runs": [[0, 99999]], "note": {}}',
+        '{"action": "add", "tile": "a", "runs": [[-3, 2]], "note": {}}',
+        '{"action": "add", "tile": "a", "runs": [[3, 0]], "note": {}}',
+    ):  # fmt: skip
+        (tmp_path / JOURNAL).write_text(f"{line}\n")
+        with pytest.raises(DataError, match="line 1: not an action of these tiles"):
+            AnnotationSession(tmp_path, SHAPES)
 
 
 @pytest.mark.slow
