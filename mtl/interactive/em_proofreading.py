@@ -7,7 +7,7 @@ in a `Proofreading`, on the disk before the next click.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import ipywidgets
 import numpy as np
 
 from mtl.errors import DataError, ParameterError
+from mtl.files import write_json
 from mtl.inference.em.click_session import ClickSession
 from mtl.inference.em.label_zarr import write_label_zarr
 from mtl.inference.em.proofreading import Proofreading
@@ -42,6 +43,7 @@ class ProofreadingDesk(ipywidgets.VBox):
         session: of this image.
         work: of labels of this shape.
         label: what the image is, in a few words.
+        corner: first voxel of the image in the volume that it was cut from: saved files say so.
 
     Attributes:
         canvas: the `CanvasWidget`; ``desk.canvas.points = [(z, y, x, 1)]`` is a click.
@@ -52,14 +54,19 @@ class ProofreadingDesk(ipywidgets.VBox):
     """
 
     def __init__(
-        self, image: np.ndarray, session: ClickSession, work: Proofreading, label: str = "EM volume"
+        self,
+        image: np.ndarray,
+        session: ClickSession,
+        work: Proofreading,
+        label: str = "EM volume",
+        corner: Sequence[int] | None = None,
     ) -> None:
         if not image.shape == session.shape == work.labels.shape:
             raise DataError(
                 f"image {image.shape}, session {session.shape}, labels {work.labels.shape}: one shape is "
                 "expected"
             )
-        self.session, self.work, self.seconds = session, work, []
+        self.session, self.work, self.corner, self.seconds = session, work, corner, []
         buttons = {
             "Accept": self._accept,
             "Split": self._split,
@@ -84,13 +91,20 @@ class ProofreadingDesk(ipywidgets.VBox):
         self.canvas.press(button)
 
     def save(self, folder: str | Path | None = None) -> dict[str, Path]:
-        """Write ``labels.tif`` and the OME-Zarr folder ``labels.zarr``, by default beside the work."""
+        """Write ``labels.tif``, the OME-Zarr folder ``labels.zarr`` and ``accepted.json``, ids that count.
+
+        folder: by default that of the work.
+        """
         folder = Path(folder or self.work.folder)
         labels, spacing = self.work.labels, self.work.spacing
-        return {
+        there = self.work.accepted & set(np.unique(labels).tolist())
+        files = {
             "TIFF": write_label_tiff(folder / "labels.tif", labels, spacing),
-            "OME-Zarr": write_label_zarr(folder / "labels.zarr", labels, spacing),
+            "OME-Zarr": write_label_zarr(folder / "labels.zarr", labels, spacing, self.corner),
+            "accepted ids": folder / "accepted.json",
         }
+        write_json(files["accepted ids"], {"accepted": sorted(map(int, there)), "corner": self.corner})
+        return files
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """The widgets, and for reports a still picture of the canvas."""

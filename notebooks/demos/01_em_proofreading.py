@@ -72,7 +72,9 @@ show_table(pd.DataFrame([facts]), source="provenance.json", caption="What is pro
 # accepted, if it is better than the automatic instance was.
 
 # %%
-desk = ProofreadingDesk(scene.image, scene.session, scene.work("simulation", anew=True), scene.label)
+desk = ProofreadingDesk(
+    scene.image, scene.session, scene.work("simulation", anew=True), scene.label, scene.corner
+)
 
 chosen = worst_objects(scene, study.parameters.min_object_voxels, parameters.em_objects)
 done = proofread_by_simulation(desk, scene, chosen, parameters.em_clicks)
@@ -102,7 +104,7 @@ show_figure(
 # beside it; neuroglancer opens the latter over HTTP (`zarr://http://HOST/labels.zarr`).
 
 # %%
-mine = ProofreadingDesk(scene.image, scene.session, scene.work("by_hand"), scene.label)
+mine = ProofreadingDesk(scene.image, scene.session, scene.work("by_hand"), scene.label, scene.corner)
 display(mine)
 
 # %% [markdown]

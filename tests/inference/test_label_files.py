@@ -51,6 +51,17 @@ def test_an_ome_zarr_is_read_back_as_an_image_and_as_labels(tmp_path: Path) -> N
     assert open_zarr(folder).spacing == SPACING
 
 
+def test_a_piece_is_put_where_it_was_cut_out(tmp_path: Path) -> None:
+    folder = write_label_zarr(tmp_path / "piece.zarr", labels(), SPACING, corner=(3, 0, 7))
+    [image] = zarr.open_group(folder, mode="r").attrs["multiscales"]
+    scale, shift = image["datasets"][0]["coordinateTransformations"]
+    assert scale["scale"] == list(SPACING) and shift["type"] == "translation"
+    assert shift["translation"] == [3 * SPACING[0], 0, 7 * SPACING[2]]
+    assert open_zarr(folder).spacing == SPACING
+    with pytest.raises(DataError, match="one voxel number per axis"):
+        write_label_zarr(tmp_path / "none.zarr", labels(), SPACING, corner=(3, 0))
+
+
 def test_a_planar_image_has_two_axes(tmp_path: Path) -> None:
     flat = labels()[0]
     write_label_zarr(tmp_path / "labels.zarr", flat, SPACING[1:])

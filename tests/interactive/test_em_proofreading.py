@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -135,8 +136,20 @@ def test_the_slider_replays_history_and_clicks_go_on_from_the_present(desk: Proo
     assert desk.replay.max == desk.replay.value == 2
 
 
+def test_a_mask_of_earlier_points_is_not_accepted(desk: ProofreadingDesk, monkeypatch) -> None:
+    desk.canvas.points = [(1, 10, 5, 1)]
+    monkeypatch.setattr(desk.session, "answer", lambda *_: 1 / 0)
+    desk.canvas.points = [(1, 10, 5, 1), (1, 10, 15, 1)]
+    desk.press("Accept")
+    assert "the last click was not answered" in desk.canvas.message and desk.work.history == ()
+
+
 def test_files_are_saved_beside_the_work(desk: ProofreadingDesk, tmp_path: Path) -> None:
+    desk.canvas.points = [(1, 10, 5, 1)]
+    desk.press("Accept")
     desk.press("Save files")
+    accepted = json.loads((tmp_path / "accepted.json").read_text())
+    assert accepted == {"accepted": sorted(desk.work.accepted), "corner": None}
     assert desk.canvas.last_error is None and "labels.tif" in desk.canvas.message
     assert np.array_equal(tifffile.imread(tmp_path / "labels.tif"), desk.work.labels)
     assert (tmp_path / "labels.zarr" / "0").is_dir()

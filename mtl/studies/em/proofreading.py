@@ -32,8 +32,8 @@ GOOD_ENOUGH = 0.9  # Dice at which the simulated proofreader stops clicking
 class ProofreadingScene:
     """``image`` float, ``truth`` int64 (-100 unknown) and ``automatic`` int32, each ``(*sp)``.
 
-    ``spacing``: nm along each axis. ``folder``: where work on this very piece lies, a folder for each
-    proofreader.
+    ``spacing``: nm along each axis; ``corner``: the first voxel's number in the volume. ``folder``: where
+    work on this very piece lies, a folder for each proofreader.
     """
 
     image: np.ndarray
@@ -41,6 +41,7 @@ class ProofreadingScene:
     automatic: np.ndarray
     session: ClickSession
     spacing: tuple[float, ...]
+    corner: tuple[int, ...]
     folder: Path
     label: str
 
@@ -70,6 +71,7 @@ def proofreading_scene(study: EMStudy, arm: str, planes: int, side: int) -> Proo
         for length, most in zip(test.shape, wanted, strict=True)
     )
     piece = "_".join(f"{side.start}-{side.stop}" for side in window)
+    corner = (study.split.test[0] + window[0].start, window[1].start, window[2].start)
     image = test.read(window)[0]
     shape = image.shape[-dims:]
     automatic = np.where(found.foreground[window], found.labels[window], 0).reshape(shape)
@@ -79,6 +81,7 @@ def proofreading_scene(study: EMStudy, arm: str, planes: int, side: int) -> Proo
         automatic=automatic.astype(np.int32),
         session=ClickSession(model.to(study.fabric.device), image.reshape(shape), threshold=threshold),
         spacing=tuple(test.spacing[-dims:]),
+        corner=corner[-dims:],
         folder=study.run.path / "proofreading" / arm / piece,
         label=f"{test.name}, {' x '.join(map(str, shape))} voxels",
     )
