@@ -43,7 +43,7 @@ lint: $(STAMP) ## ruff with fixes
 	@$(BIN)/ruff check --fix .
 
 lab: $(STAMP) ## open the notebooks in JupyterLab
-	@$(BIN)/jupyter lab notebooks
+	@JUPYTER_CONFIG_PATH=$(CURDIR)/mtl/interactive/jupyter/config $(BIN)/jupyter lab notebooks
 
 clean: ## remove .venv and caches (outputs stay)
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache

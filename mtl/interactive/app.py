@@ -161,8 +161,16 @@ def _answers(port: int) -> bool:
 
 
 def _environment() -> dict[str, str]:
-    """Kernels find this package, wherever the page lies; Voila finds the page's template."""
-    ours = {"PYTHONPATH": project_root(), "JUPYTER_PATH": Path(__file__).with_name("jupyter")}
+    """Kernels find this package, wherever the page lies; Voila finds the page's template and its settings.
+
+    These let volumes be uploaded: by default a message of more than 10 MiB closes the connection.
+    """
+    jupyter = Path(__file__).with_name("jupyter")
+    ours = {
+        "PYTHONPATH": project_root(),
+        "JUPYTER_PATH": jupyter,
+        "JUPYTER_CONFIG_PATH": jupyter / "config",
+    }
     paths = {
         name: os.pathsep.join([str(path), *filter(None, [os.environ.get(name)])])
         for name, path in ours.items()

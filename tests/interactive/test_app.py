@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from mtl.errors import MissingArtefactError, ParameterError
-from mtl.interactive.app import DEMOS, free_port, newest_run, run_to_show, serve, write_page
+from mtl.interactive.app import DEMOS, _environment, free_port, newest_run, run_to_show, serve, write_page
 from mtl.studies import parameters_class
 from mtl.studies.provenance import record_provenance
 
@@ -110,6 +110,19 @@ def test_a_study_run_that_is_none_is_refused(tmp_path: Path) -> None:
     demos = parameters_class("demos").from_values({"study_run": str(tmp_path)}, "here")
     with pytest.raises(ParameterError, match=r"study_run: .*provenance\.json is missing"):
         demos.of_study("em")
+
+
+def test_pages_take_uploads_of_more_than_ten_mebibytes(tmp_path: Path) -> None:
+    (tmp_path / "page.ipynb").write_text("{}")
+    voila = "from voila.app import Voila; a = Voila(); a.initialize(['page.ipynb'])"
+    lab = "from jupyter_server.serverapp import ServerApp; a = ServerApp(); a.load_config_file()"
+    for code in (voila, lab):
+        shown = "; print(a.tornado_settings['websocket_max_message_size'])"
+        done = subprocess.run(
+            [sys.executable, "-c", code + shown], cwd=tmp_path, env=_environment(),
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert done.stdout.strip() == str(2**29), done.stderr
 
 
 def test_a_taken_port_is_refused(tmp_path: Path) -> None:
