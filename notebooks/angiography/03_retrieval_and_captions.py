@@ -315,6 +315,20 @@ show_table(
 )  # fmt: skip
 
 # %% [markdown]
+# ## Alarms
+# Patterns that make a number worth less than it looks.
+
+# %%
+rung = evaluation.retrieval_alarms(retrieval, chance, monitors) if retrieval else []
+if arms:
+    rung += evaluation.caption_alarms(arms[CAPTIONS], fields[CAPTIONS]["severe_auroc"], verdict.ignores_video)
+warnings = list(dict.fromkeys(alarm.message for alarm in rung))
+show_table(
+    pd.DataFrame({"alarm": warnings}), source="metrics.json#/retrieval_and_captions", caption="Alarms",
+    index=False, if_empty="No alarm.",
+)  # fmt: skip
+
+# %% [markdown]
 # ## What it means
 # A gain over exchanged films is what the film gives; a gain over the most frequent report alone would also come from
 # learning which segments are common. On phantoms both say that the method works, not that it reads angiograms. The answer
@@ -343,6 +357,7 @@ section = {
     "masked": masked,
     "tokens": tokens,
     "percents": percents_apart,
+    "alarms_said": "; ".join(warnings),
     "test_studies": len({clip.study for clip in study.parts.test}),
     "made_up": parameters.videos == "phantom",
 }

@@ -12,11 +12,13 @@
 ``controls``           most frequent and nearest report, videos shuffled across studies, blank video
 ``against_controls``   captions against all of these, and the verdict on whether the video is used
 ``summary``            intervals over studies
+``alarms``             what a report must warn of
 
 Every claim made with these on phantoms is a claim about phantoms.
 """
 
 from mtl.evaluation.angiography.against_controls import VideoVerdict, compare_with_controls, ignores_video
+from mtl.evaluation.angiography.alarms import caption_alarms, retrieval_alarms
 from mtl.evaluation.angiography.collapse import alignment, collapse_monitors, effective_rank, uniformity
 from mtl.evaluation.angiography.controls import (
     blank_clip,
@@ -60,6 +62,7 @@ __all__ = [
     "alignment",
     "blank_clip",
     "bleu_4",
+    "caption_alarms",
     "box_scores",
     "chance_levels",
     "collapse_monitors",
@@ -80,6 +83,7 @@ __all__ = [
     "percent_mae",
     "percent_mae_all",
     "recall_curve",
+    "retrieval_alarms",
     "retrieve",
     "same_words",
     "shuffle_across_studies",

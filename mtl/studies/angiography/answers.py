@@ -81,6 +81,8 @@ def captions_answer(section: Mapping[str, Any]) -> str:
             f"With films exchanged between studies it loses {{{of}.gain_on_shuffled}}: the writer looks at "
             "the film."
         )  # fmt: skip
+    if section["alarms_said"]:
+        said.append(f"Alarms: {{{of}.alarms_said:text}}.")
     return _marked(" ".join(said) or "Neither contrast nor captions are objectives of this run.", section)
 
 

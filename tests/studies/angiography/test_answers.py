@@ -20,7 +20,7 @@ REAL = {"made_up": False}
 NOTHING = {
     data_answer: {},
     training_answer: {"update_share": {}, "pairs": {}},
-    captions_answer: {"retrieval": {}, "fields": {}},
+    captions_answer: {"retrieval": {}, "fields": {}, "alarms_said": ""},
     objectives_answer: {"differences": {}},
     settings_answer: {"differences": {}},
     clip_answer: {"grounding": {}},
@@ -43,10 +43,12 @@ def test_the_objective_that_moves_the_encoder_most_is_named() -> None:
 
 
 def test_a_writer_that_ignores_the_film_is_called_so() -> None:
-    section = REAL | {"retrieval": {}, "fields": {"captions": {}}, "ignores_video": True}
+    section = REAL | {"retrieval": {}, "fields": {"captions": {}}, "ignores_video": True, "alarms_said": ""}
     assert "**The writer is not shown to use the film**" in captions_answer(section)
     assert "the writer looks at the film" in captions_answer(section | {"ignores_video": False})
     assert "Neither contrast nor captions" in captions_answer(section | {"fields": {}})
+    assert "Alarms: " not in captions_answer(section)
+    assert "Alarms: {retrieval" in captions_answer(section | {"alarms_said": "few studies"})
 
 
 def test_differences_are_said_with_their_verdicts() -> None:
