@@ -33,8 +33,7 @@ def retrieval_alarms(
     for direction, metrics in retrieval.items():
         low, level = metrics["recall_1"].low, chance[direction]["recall_1"]
         if low is not None and low <= level:
-            told = f"{direction}: R@1 is not shown to be above chance ({level:.3f})"
-            found.append(Alarm("at_chance", told))
+            found.append(Alarm("at_chance", f"{direction}: R@1 is not shown to be above chance"))
     for side, name in SIDES.items():
         if (rank := monitors.get(f"effective_rank_{side}", COLLAPSED)) < COLLAPSED:
             found.append(Alarm("collapsed", f"the embeddings of {name} fill {rank:.1f} directions"))
