@@ -55,11 +55,19 @@ def image_scores(
         "n_true": int((table.truth_ids != 0).sum()),
         "n_predicted": int((table.predicted_ids != 0).sum()),
     }
-    return scores if probability is None else scores | _calibration(probability, truth > 0)
+    return scores if probability is None else scores | calibration_scores(probability, truth)
 
 
-def _calibration(probability: NDArray[np.floating], nucleus: NDArray[np.bool_]) -> dict[str, float]:
-    p, y = np.asarray(probability, float), nucleus.astype(float)
+def calibration_scores(probability: NDArray[np.floating], truth: NDArray[np.integer]) -> dict[str, float]:
+    """``ece`` and ``brier`` of one image over its pixels, whatever is decoded from the probability.
+
+    Args:
+        probability: ``(H, W)`` of nucleus; truth: instance ids ``(H, W)``, 0 background.
+
+    Raises:
+        DataError: shapes differ, or a probability outside [0, 1].
+    """
+    p, y = np.asarray(probability, float), (np.asarray(truth) > 0).astype(float)
     if p.shape != y.shape:
         raise DataError(f"probability {p.shape} and truth {y.shape}: expected one shape")
     if not ((p >= 0) & (p <= 1)).all():

@@ -2,8 +2,12 @@ r"""One encoder and what hangs on it: nuclei, maps inside nuclei, the image itse
 
 With the encoder's features :math:`x_0, \dots, x_d` (finest first) and :math:`\hat v = v / \lVert v \rVert`,
 
-.. math:: z = D(x_0, \dots, x_d), \quad \hat h = \sigma(D'(x_0, \dots, x_d)), \quad
+.. math:: z = D(x_0, \dots, x_d) + \log\frac{\pi}{1 - \pi}, \quad \hat h = \sigma(D'(x_0, \dots, x_d)), \quad
           \hat x = \sigma(R(x_d)), \quad o = \widehat{\mathrm{up}(W_o x_d)}, \quad e = \widehat{W_e x_0}.
+
+The prior :math:`\pi` is the probability that an untrained network gives to a nucleus (Lin et al., *Focal
+loss*, ICCV 2017, section 3.3). From one half on, no unlabelled pixel would ever be unlikely enough to be a
+pseudo-negative, no outer side of an outline would count, and outlines alone raise everything to "nucleus".
 
 Images of any height and width are padded at the lower and right edge to what the encoder needs, and outputs
 are cut back.
@@ -11,6 +15,7 @@ are cut back.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -57,9 +62,11 @@ class UNetMultiTask(PartitionedModel, PyTorchModelHubMixin):
         embedding_channels: D of both embeddings.
         hv: ``distance`` (one map, sigmoid) or ``hover`` (two signed maps, tanh).
         mean, std: of each channel of the training images, taken off inside the network.
+        prior: probability of a nucleus before anything is learnt.
 
     Raises:
-        ParameterError: unknown backbone or ``hv``, or mean and std that do not fit ``in_channels``.
+        ParameterError: unknown backbone or ``hv``, mean and std that do not fit ``in_channels``, or a prior
+            that is not between 0 and 1.
     """
 
     part_names = ("encoder", "decoder", "hv_decoder", "recon_decoder", "obj_head", "pixel_head")
@@ -75,6 +82,7 @@ class UNetMultiTask(PartitionedModel, PyTorchModelHubMixin):
         hv: str = "distance",
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        prior: float = 0.1,
     ) -> None:
         super().__init__()
         for name, value, known in (("backbone", backbone, BACKBONES), ("hv", hv, HV_CHANNELS)):
@@ -85,7 +93,9 @@ class UNetMultiTask(PartitionedModel, PyTorchModelHubMixin):
             raise ParameterError(
                 f"mean={mean}, std={std}: {in_channels} numbers each, std above 0, are expected"
             )
-        self.hv = hv
+        if not 0 < prior < 1:
+            raise ParameterError(f"prior={prior}: a probability between 0 and 1 is expected")
+        self.hv, self.prior_logit = hv, math.log(prior / (1 - prior))
         self.encoder = BACKBONES[backbone](in_channels, base_filters, depth)
         widths, strides = self.encoder.channels, self.encoder.strides
         self.stride, self.first_stride = strides[-1], strides[0]
@@ -119,7 +129,7 @@ class UNetMultiTask(PartitionedModel, PyTorchModelHubMixin):
         """
         size = x.shape[-2:]
         features = self.encoder(self._padded((x - self.mean) / self.std))
-        output = {"preds": _cut(self.decoder(features), size)}
+        output = {"preds": _cut(self.decoder(features), size) + self.prior_logit}
         if return_hv:
             output["hv_map"] = HV_ACTIVATIONS[self.hv](_cut(self.hv_decoder(features), size))
         if return_recon:

@@ -51,6 +51,7 @@ class HistologyParameters(StudyParameters):
     base_filters: int = Field(8, ge=4, description="channels at full resolution")
     depth: int = Field(3, ge=1, le=6, description="poolings of the backbone unet")
     embedding_channels: int = Field(16, ge=2, description="channels of both embeddings")
+    prior: float = Field(0.1, gt=0, lt=1, description="probability of a nucleus before anything is learnt")
     # losses
     hv: Literal["distance", "hover"] = Field("distance", description="what the second decoder regresses")
     alpha_seg: float = Field(2.0, ge=0, description="of the segmentation loss")

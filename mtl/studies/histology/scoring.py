@@ -15,7 +15,7 @@ import pandas as pd
 from mtl.datasets.histology import NucleiTile
 from mtl.errors import MissingArtefactError
 from mtl.evaluation.contingency import contingency
-from mtl.evaluation.histology import image_scores
+from mtl.evaluation.histology import calibration_scores, image_scores
 from mtl.evaluation.objects import count_objects, object_metrics
 from mtl.evaluation.protocol import require_same_test_set
 from mtl.files import read_json, sha256_of, write_json
@@ -23,8 +23,8 @@ from mtl.inference.histology import Decoding, NucleiMaps, decode, decode_each, o
 from mtl.studies.code_fingerprint import decoding_code_fingerprint
 from mtl.studies.histology.loss_sets import Training, arm_name
 from mtl.studies.histology.study import HistologyStudy
+from mtl.studies.histology.validation import THRESHOLDS
 
-THRESHOLDS = (0.2, 0.35, 0.5, 0.65, 0.8)
 MARKERS = {"distance": (0.5, 0.6, 0.75), "hover": (0.3, 0.4, 0.55)}
 OTSU_GRID = {"min_distance": (3, 5, 8), "sigma": (0.5, 1.0, 2.0)}
 OTSU = "otsu"
@@ -124,8 +124,10 @@ def score_network(study: HistologyStudy, training: Training) -> pd.DataFrame:
     rows = []
     for part, tiles in _parts(study, training.fold).items():
         for tile, (maps,) in ((tile, maps_of([tile.image])) for tile in tiles):
+            calibration = calibration_scores(maps.probability, tile.instances)
             rows += [
-                _row(study, tile, decode(maps.probability, maps.hv_map, Decoding(**of.settings)), maps, part)
+                _row(study, tile, decode(maps.probability, maps.hv_map, Decoding(**of.settings)), part)
+                | calibration
                 | {"method": method}
                 for method, of in chosen.items()
             ]
@@ -147,7 +149,7 @@ def score_otsu(study: HistologyStudy, fold: int) -> pd.DataFrame:
         pass
     chosen = tune_otsu(study, fold)
     rows = [
-        _row(study, tile, otsu_nuclei(tile.image, **chosen.settings), None, part) | {"method": OTSU}
+        _row(study, tile, otsu_nuclei(tile.image, **chosen.settings), part) | {"method": OTSU}
         for part, tiles in _parts(study, fold).items()
         for tile in tiles
     ]
@@ -195,11 +197,8 @@ def _parts(study: HistologyStudy, fold: int) -> dict[str, list[NucleiTile]]:
     return {TEST: study.part(fold, TEST), OUTSIDE: study.outside_tiles}
 
 
-def _row(
-    study: HistologyStudy, tile: NucleiTile, found: np.ndarray, maps: NucleiMaps | None, part: str
-) -> dict[str, Any]:
-    probability = None if maps is None else maps.probability
-    scores = image_scores(found, tile.instances, probability, study.parameters.detection_radius)
+def _row(study: HistologyStudy, tile: NucleiTile, found: np.ndarray, part: str) -> dict[str, Any]:
+    scores = image_scores(found, tile.instances, radius=study.parameters.detection_radius)
     return {"image": tile.id, "group": tile.group, "appearance": tile.appearance, "part": part} | scores
 
 

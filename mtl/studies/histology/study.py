@@ -157,7 +157,7 @@ class HistologyStudy:
         torch.manual_seed(self._seed("initial weights", training))
         return UNetMultiTask(
             base_filters=p.base_filters, depth=p.depth, backbone=p.backbone,
-            embedding_channels=p.embedding_channels, hv=p.hv,
+            embedding_channels=p.embedding_channels, hv=p.hv, prior=p.prior,
             **self._colours[training.fold],
         )  # fmt: skip
 

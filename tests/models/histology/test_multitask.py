@@ -72,6 +72,21 @@ def test_the_reconstruction_sees_the_bottleneck_alone() -> None:
     assert len(features) == 2
 
 
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_before_anything_is_learnt_nuclei_have_the_prior(backbone: str) -> None:
+    """So that unlabelled pixels can be pseudo-negatives from the first step (p < 0.2)."""
+    x = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        half, tenth = (small(backbone=backbone, prior=prior)(x)["preds"] for prior in (0.5, 0.1))
+    torch.testing.assert_close(half - tenth, torch.full_like(half, 9.0).log())  # odds of 1 : 1 and 1 : 9
+
+
+@pytest.mark.parametrize("prior", [0.0, 1.0, -0.1])
+def test_a_prior_that_is_no_probability_is_refused(prior: float) -> None:
+    with pytest.raises(ParameterError, match="prior"):
+        small(prior=prior)
+
+
 def test_normalisation_lives_inside() -> None:
     x = torch.rand(1, 3, 32, 32)
     moved = small(mean=[0.1, 0.2, 0.3], std=[0.5, 0.5, 0.5])
