@@ -22,11 +22,11 @@ run: str = "quick"  # name of the run directory in outputs/histology/
 data_root: str = ""  # folder of the data sets
 tiles: str = "phantom"  # phantom, or a folder below data_root
 fractions: str = "0.1,1"  # shares of the nuclei that are outlined, by comma
-epochs: int = 5  # passes
+epochs: int = 4  # passes
 learning_rate: float = 3e-3  # AdamW, of every part
 warm_up_epochs: int = 2  # epochs over which pseudo-labels are ramped in
 balancer: str = "fixed"  # how the losses are combined: fixed, uncertainty, dwa, pcgrad, ...
-probe_every: int = 50  # steps between gradient diagnostics
+probe_every: int = 32  # steps between gradient diagnostics
 probe_batches: int = 4  # batches of the gradient diagnostics
 seed: int = 0  # of everything random
 

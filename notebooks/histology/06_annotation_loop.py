@@ -21,9 +21,9 @@
 run: str = "quick"  # name of the run directory in outputs/histology/
 data_root: str = ""  # folder of the data sets
 tiles: str = "phantom"  # phantom, or a folder below data_root
-loop_rounds: int = 4  # rounds of annotating and training
+loop_rounds: int = 3  # rounds of annotating and training
 loop_actions: int = 20  # actions of the annotator in a round
-loop_steps: int = 40  # training steps after a round
+loop_steps: int = 24  # training steps after a round
 loop_start: int = 10  # nuclei that are outlined before the first round
 loop_tiles: int = 6  # tiles that are annotated
 n_bootstrap: int = 1000  # bootstrap resamples of every interval

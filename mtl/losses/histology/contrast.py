@@ -31,6 +31,9 @@ from torch.nn import functional as F
 from mtl.losses.histology.config import LossConfig
 
 
+NEVER = -1e9  #: a similarity that no exponential notices
+
+
 class Term(NamedTuple):
     """A loss, and whether there was anything to compute it from: both scalars on the device."""
 
@@ -99,18 +102,21 @@ def pixel_loss(embedding: Tensor, positive_mask: Tensor, probability: Tensor, co
     e, y = embedding.flatten(2), positive_mask.flatten(1)
     eligible = (probability.flatten(1) < config.negative_below) & (y < 0.5)
     (a, real_a), (r, real_r) = (_sample(e, mask, config.most_pixels) for mask in (y > 0.5, eligible))
-    same = torch.einsum("bid,bjd->bij", a, a) / config.temperature
-    other = torch.einsum("bid,bjd->bij", a, r) / config.temperature
-    itself = torch.eye(same.shape[1], dtype=torch.bool, device=same.device)
-    lowest = torch.finfo(same.dtype).min
-    same = same.masked_fill(itself | ~real_a[:, None, :], lowest)
-    other = other.masked_fill(~real_r[:, None, :], lowest)
+    same = _similarity(a, a, real_a, config.temperature)
+    same.diagonal(dim1=1, dim2=2).fill_(NEVER)
+    other = _similarity(a, r, real_r, config.temperature)
     alike = torch.logsumexp(same, dim=2)
     anyone = torch.logaddexp(alike, torch.logsumexp(other, dim=2))
     counts = (real_a.sum(1) >= 2) & real_r.any(1)
     anchors = real_a & counts[:, None]
     per_image = torch.where(anchors, anyone - alike, 0.0).sum(1) / anchors.sum(1).clamp(min=1)
     return Term(per_image.sum() / counts.sum().clamp(min=1), counts.any())
+
+
+def _similarity(anchors: Tensor, others: Tensor, real: Tensor, temperature: float) -> Tensor:
+    """``(B, i, j)``: products over the temperature; `NEVER` where the other one is not ``real`` (B, j)."""
+    absent = torch.where(real, 0.0, NEVER)[:, None].to(anchors.dtype)
+    return torch.baddbmm(absent, anchors, others.transpose(1, 2), alpha=1 / temperature)
 
 
 def _sample(e: Tensor, mask: Tensor, most: int) -> tuple[Tensor, Tensor]:

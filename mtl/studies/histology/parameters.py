@@ -73,8 +73,8 @@ class HistologyParameters(StudyParameters):
     seeds: int = Field(1, ge=1, description="trainings of each set, fraction and fold")
     batch_size: int = Field(8, ge=1, description="patches per batch, over all ranks")
     accumulate: int = Field(1, ge=1, description="batches per optimiser step")
-    patches_per_epoch: int = Field(160, ge=1, description="patches of an epoch")
-    epochs: int = Field(5, ge=1, description="passes")
+    patches_per_epoch: int = Field(128, ge=1, description="patches of an epoch")
+    epochs: int = Field(4, ge=1, description="passes")
     learning_rate: float = Field(3e-3, gt=0, description="AdamW, of every part")
     weight_decay: float = Field(1e-2, ge=0, description="of AdamW")
     min_lr: float = Field(1e-5, ge=0, description="where the cosine schedule ends")
@@ -84,7 +84,7 @@ class HistologyParameters(StudyParameters):
     clip: float = Field(1.0, ge=0, description="largest gradient norm; 0: no clipping")
     workers: int = Field(0, ge=0, description="processes that load data; 0: none")
     balancer: BalancerName = Field("fixed", description="how the losses are combined")
-    probe_every: int = Field(50, ge=0, description="steps between gradient diagnostics; 0: only both ends")
+    probe_every: int = Field(32, ge=0, description="steps between gradient diagnostics; 0: only both ends")
     probe_batches: int = Field(4, ge=3, description="batches of the gradient diagnostics")
     # evaluation
     min_nucleus_pixels: int = Field(20, ge=1, description="smaller instances are not given out")
@@ -93,9 +93,9 @@ class HistologyParameters(StudyParameters):
     n_bootstrap: int = Field(1000, ge=100, description="bootstrap resamples of every interval")
     pq_margin: float = Field(0.02, gt=0, lt=1, description="loss of PQ that matters, fixed beforehand")
     # annotation loop
-    loop_rounds: int = Field(4, ge=1, description="rounds of annotating and training")
+    loop_rounds: int = Field(3, ge=1, description="rounds of annotating and training")
     loop_actions: int = Field(20, ge=1, description="actions of the annotator in a round")
-    loop_steps: int = Field(40, ge=1, description="training steps after a round")
+    loop_steps: int = Field(24, ge=1, description="training steps after a round")
     loop_start: int = Field(10, ge=1, description="nuclei that are outlined before the first round")
     loop_tiles: int = Field(6, ge=1, description="tiles that are annotated")
 
