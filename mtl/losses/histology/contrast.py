@@ -30,7 +30,6 @@ from torch.nn import functional as F
 
 from mtl.losses.histology.config import LossConfig
 
-
 NEVER = -1e9  #: a similarity that no exponential notices
 
 
