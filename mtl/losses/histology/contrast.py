@@ -30,7 +30,8 @@ from torch.nn import functional as F
 
 from mtl.losses.histology.config import LossConfig
 
-NEVER = -1e9  #: a similarity that no exponential notices
+#: So far below the lowest product that no sum notices it. Much lower, and what follows is denormal and slow.
+UNNOTICED = 30.0
 
 
 class Term(NamedTuple):
@@ -101,9 +102,10 @@ def pixel_loss(embedding: Tensor, positive_mask: Tensor, probability: Tensor, co
     e, y = embedding.flatten(2), positive_mask.flatten(1)
     eligible = (probability.flatten(1) < config.negative_below) & (y < 0.5)
     (a, real_a), (r, real_r) = (_sample(e, mask, config.most_pixels) for mask in (y > 0.5, eligible))
-    same = _similarity(a, a, real_a, config.temperature)
-    same.diagonal(dim1=1, dim2=2).fill_(NEVER)
-    other = _similarity(a, r, real_r, config.temperature)
+    never = -1 / config.temperature - UNNOTICED
+    same = _similarity(a, a, real_a, config.temperature, never)
+    same.diagonal(dim1=1, dim2=2).fill_(never)
+    other = _similarity(a, r, real_r, config.temperature, never)
     alike = torch.logsumexp(same, dim=2)
     anyone = torch.logaddexp(alike, torch.logsumexp(other, dim=2))
     counts = (real_a.sum(1) >= 2) & real_r.any(1)
@@ -112,9 +114,10 @@ def pixel_loss(embedding: Tensor, positive_mask: Tensor, probability: Tensor, co
     return Term(per_image.sum() / counts.sum().clamp(min=1), counts.any())
 
 
-def _similarity(anchors: Tensor, others: Tensor, real: Tensor, temperature: float) -> Tensor:
-    """``(B, i, j)``: products over the temperature; `NEVER` where the other one is not ``real`` (B, j)."""
-    absent = torch.where(real, 0.0, NEVER)[:, None].to(anchors.dtype)
+def _similarity(anchors: Tensor, others: Tensor, real: Tensor, temperature: float, never: float) -> Tensor:
+    """``(B, i, j)``: products over the temperature; about ``never`` where j is not ``real`` (B, j)."""
+    others = others * real[..., None]
+    absent = torch.where(real, 0.0, never)[:, None].to(anchors.dtype)
     return torch.baddbmm(absent, anchors, others.transpose(1, 2), alpha=1 / temperature)
 
 
