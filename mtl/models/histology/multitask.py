@@ -160,4 +160,6 @@ def _enlarged(x: Tensor, stride: int, size: Sequence[int]) -> Tensor:
 
 
 def _unit(x: Tensor) -> Tensor:
-    return F.normalize(x.float(), dim=1)
+    """Of length 1 along the channels; ``F.normalize`` takes four times as long over strided ones."""
+    x = x.float()
+    return x * x.square().sum(dim=1, keepdim=True).clamp(min=1e-24).rsqrt()
