@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any, Protocol
@@ -13,10 +14,12 @@ from matplotlib import colormaps
 from mtl.errors import MtlError
 from mtl.inference.angiography.attention_maps import CaptionAttention, upsampled
 from mtl.interactive.canvas import CanvasWidget
+from mtl.interactive.stills import Still, figure_bundle, still
 
 PICTURE, ATTENTION = "picture", "attention"
 MOST_HEAT, HEAT = 0.65, "inferno"
 MILLISECONDS = 200  # a frame, while it is played
+WIDEST = 78  # letters of a line below a still
 
 
 class SeenClip(Protocol):
@@ -51,6 +54,7 @@ class AngiographyPlayer(ipywidgets.VBox):
         note: str = "",
     ) -> None:
         self.clips, self._look, self._true_report, self._nearest = dict(clips), look, true_report, nearest
+        self.note = note
         self.seen: SeenClip | None = None
         self.last_error: Exception | None = None
         self.choice = ipywidgets.Dropdown(options=list(self.clips), description="Clip")
@@ -107,13 +111,26 @@ class AngiographyPlayer(ipywidgets.VBox):
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """The widgets, and for reports a still picture of the canvas."""
-        from mtl.interactive.stills import still_beside
+        return figure_bundle(super()._repr_mimebundle_(**options), *self.still(), "angiography player")
 
-        return still_beside(super()._repr_mimebundle_(**options), self.canvas)
+    def still(self) -> Still:
+        """The frame that is shown; below it what is written, what is true, and the note. For reports."""
+        figure, alt = still(self.canvas)
+        lines = [self.said(), self.note] if self.note else [self.said()]
+        text = "\n".join(textwrap.fill(line, WIDEST) for line in "\n".join(lines).splitlines())
+        figure.supxlabel(text, fontsize=9, ha="left", x=0.02)
+        return Still(figure, f"{alt} {' '.join(lines)}".replace("\n", " "))
+
+    def said(self) -> str:
+        """What is written of the clip and what is true, a line each; or why it cannot be shown."""
+        if self.seen is None:
+            return str(self.last_error)
+        true = self._true_report(self.clips[self._name])
+        return f"Written: {self.seen.report or '(nothing)'}\nTrue: {true}"
 
     def _to_frame(self, frame: int) -> None:
         if frame <= self.canvas.picture.shape[0] - 1:
-            self.canvas.slice_index = frame
+            self.canvas.turn_to(frame)
 
     def _draw(self) -> None:
         if self.seen is None:
@@ -121,7 +138,7 @@ class AngiographyPlayer(ipywidgets.VBox):
         frame = min(self.canvas.slice_index, self.seen.video.shape[1] - 1)
         what = "" if self.view.value == PICTURE else f", attention of {self.word.label}"
         self.canvas.show(self.frames(), f"{self._name}{what}", window=(0.0, 1.0))
-        self.canvas.slice_index = frame
+        self.canvas.turn_to(frame)
 
 
 def _page(written: str, true: str, nearest: Sequence[tuple[str, float]]) -> str:

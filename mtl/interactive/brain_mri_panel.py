@@ -103,7 +103,9 @@ class BrainMriPanel(ipywidgets.VBox):
             axis.set_axis_off()
         said = self.said()
         figure.suptitle(said, fontsize=10.5, x=0.01, ha="left", wrap=True)
-        return Still(figure, f"{said} Beside each other: {', '.join(caption for caption, _ in pictures)}.")
+        figure.supxlabel(DISCLAIMER, fontsize=9, x=0.01, ha="left", wrap=True)
+        shown = ", ".join(caption for caption, _ in pictures)
+        return Still(figure, f"{said} Beside each other: {shown}. {DISCLAIMER}")
 
     def said(self) -> str:
         """What the panel says of the slice, in a sentence."""
@@ -224,7 +226,8 @@ def _performance_table(rows: Sequence[Mapping[str, str]]) -> str:
     cell = '<td style="padding-right:1.4em">{}</td>'
     cells = ("".join(cell.format(escape(str(row[k]))) for k in ("source", "metric", "value")) for row in rows)
     body = "".join(f"<tr>{row}</tr>" for row in cells)
-    return f"<p>Measured for this network on patients that it did not see:</p><table>{body}</table>"
+    told = "Measured for networks trained like this one, one per fold, each on patients that it did not see:"
+    return f"<p>{told}</p><table>{body}</table>"
 
 
 def _data_uri(picture: Image.Image) -> str:

@@ -37,9 +37,10 @@ def checked_point(value: Any, shape: Sequence[int]) -> Point:
     """
     given = _in_order(value, shape) if isinstance(value, Mapping) else value
     try:
-        point = Point(*(operator.index(number) for number in given))
-    except TypeError:
+        z, y, x, label = (operator.index(number) for number in given)
+    except (TypeError, ValueError):
         raise ParameterError(f"point {value!r}: four whole numbers (z, y, x, label) are expected") from None
+    point = Point(z, y, x, label)
     for axis, place, size in zip("zyx", point, shape, strict=False):
         if not 0 <= place < size:
             raise ParameterError(f"point {value!r}: {axis} = {place} is outside of 0 to {size - 1}")

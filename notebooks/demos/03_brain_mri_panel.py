@@ -68,7 +68,7 @@ show_table(
         [{"source": r["source"], "metric": r["metric"], "measured": r["estimate"]} for r in measured]
     ),
     source="../../brain_mri/",
-    caption="Measured for this network's stage on patients that it did not see",
+    caption="Measured for networks of this stage, one per fold, each on patients that it did not see",
     index=False,
     if_empty="Notebook 05 of the study was not run: nothing was measured.",
 )

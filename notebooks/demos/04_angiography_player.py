@@ -41,7 +41,6 @@ parameters = read_parameters("demos", globals())
 import pandas as pd
 from mtl.evaluation.angiography import same_words
 from mtl.interactive.angiography_player import ATTENTION, AngiographyPlayer
-from mtl.interactive.stills import still
 from mtl.reporting.claims import claim, show_table
 from mtl.reporting.figures import show_figure, use_report_style
 from mtl.reporting.metrics_file import write_metrics
@@ -108,5 +107,4 @@ write_metrics(run_directory.path, "angiography_player", section)
 
 # %% tags=["headline"]
 display(claim(player_answer(section), run_directory.metrics))
-figure, alt = still(player.canvas)
-show_figure(figure, alt=alt, source="metrics.json#/angiography_player")
+show_figure(*player.still(), source="metrics.json#/angiography_player")

@@ -43,8 +43,10 @@ def test_the_first_clip_is_shown_with_its_reports(player: AngiographyPlayer) -> 
 
 
 def test_playing_turns_the_frames(player: AngiographyPlayer) -> None:
+    said = player.canvas.message
     player.play.value = 4
     assert player.canvas.slice_index == 4
+    assert player.canvas.message == said, "frames that follow each other are not read out"
     player.choice.value = "two"
     assert player.canvas.slice_index == 4 and "No nearest reports" in player.told.value
 
@@ -75,4 +77,11 @@ def test_a_clip_that_cannot_be_read_says_so_and_the_player_goes_on(player: Angio
 def test_a_report_gets_a_still(player: AngiographyPlayer) -> None:
     player.view.value = ATTENTION
     data, metadata = player._repr_mimebundle_()
-    assert data["image/png"] and "attention of the whole report" in metadata["image/png"]["alt"]
+    alt = metadata["image/png"]["alt"]
+    assert data["image/png"] and "attention of the whole report" in alt
+    assert "Written: report <of> a" in alt and "True: true a" in alt and "A phantom." in alt
+
+
+def test_a_still_says_why_a_clip_cannot_be_shown(player: AngiographyPlayer) -> None:
+    player.choice.value = "broken"
+    assert "the file ends early" in player.still().alt

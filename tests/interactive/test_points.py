@@ -38,6 +38,7 @@ def test_a_mapping_needs_no_z_in_one_image_but_in_a_volume():
         ((0, 0, 0, 2), "label 1 .positive. or 0 .negative."),
         ((0, 0.5, 0, 1), "four whole numbers"),
         ((0, 0, 0, 1, 1), "four whole numbers"),
+        ((1, 2, 3), "four whole numbers"),
         (7, "four whole numbers"),
         ({"z": 0, "y": 0, "x": 0, "t": 0}, "keys z, y, x and label"),
     ],
