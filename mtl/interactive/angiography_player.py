@@ -129,8 +129,11 @@ class AngiographyPlayer(ipywidgets.VBox):
         return f"Written: {self.seen.report or '(nothing)'}\nTrue: {true}"
 
     def _to_frame(self, frame: int) -> None:
+        """Show a frame; frames follow each other too fast to be read out."""
         if frame <= self.canvas.picture.shape[0] - 1:
-            self.canvas.turn_to(frame)
+            with self.canvas.hold_sync():
+                said, self.canvas.slice_index = self.canvas.message, frame
+                self.canvas.message = said
 
     def _draw(self) -> None:
         if self.seen is None:
@@ -138,7 +141,7 @@ class AngiographyPlayer(ipywidgets.VBox):
         frame = min(self.canvas.slice_index, self.seen.video.shape[1] - 1)
         what = "" if self.view.value == PICTURE else f", attention of {self.word.label}"
         self.canvas.show(self.frames(), f"{self._name}{what}", window=(0.0, 1.0))
-        self.canvas.turn_to(frame)
+        self._to_frame(frame)
 
 
 def _page(written: str, true: str, nearest: Sequence[tuple[str, float]]) -> str:

@@ -86,7 +86,7 @@ class CanvasWidget(SpeakingWidget):
         self._instances: np.ndarray | None = None
         self._instance_colours: dict[int, str] = {}
         self._presses = dict(buttons or {})
-        self.mask_is_stale = self._turning = False
+        self.mask_is_stale = False
         self.outline: list[tuple[float, float]] | None = None
         self.outline_slice = 0
         super().__init__(label=label, height=height)
@@ -158,14 +158,6 @@ class CanvasWidget(SpeakingWidget):
             self._instance_colours = {}
             self._show(picture)
             self._era += 1
-
-    def turn_to(self, z: int) -> None:
-        """Show slice ``z`` without having it read out: for slices that follow each other like frames."""
-        self._turning = True
-        try:
-            self.slice_index = z
-        finally:
-            self._turning = False
 
     def add(self, y: int, x: int, z: int | None = None, positive: bool = True) -> None:
         """One more point, by default on the slice that is shown."""
@@ -260,8 +252,7 @@ class CanvasWidget(SpeakingWidget):
     @traitlets.observe("slice_index")
     def _slice_changed(self, change: dict[str, Any]) -> None:
         self._draw_slice()
-        if not self._turning:
-            self.say(f"Slice z {change['new']} of 0 to {self._picture.shape[0] - 1}.")
+        self.say(f"Slice z {change['new']} of 0 to {self._picture.shape[0] - 1}.")
 
     def _show(self, picture: Picture) -> None:
         self._picture = picture

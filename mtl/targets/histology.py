@@ -48,7 +48,7 @@ def hover_maps(instances: ArrayLike) -> Maps:
     maps = np.zeros((2, *found.ids.shape), np.float32)
     for axis, offsets in enumerate(reversed(position)):  # x, then y
         centre, low, high = found.centroids[:, 1 - axis], *_extent(found, 1 - axis)
-        away = offsets - centre.astype(np.float32)[number]
+        away = offsets - centre[number]  # float64: a short side makes its rounding large
         below, above = _inverse(centre - low)[number], _inverse(high - centre)[number]
         maps[axis].reshape(-1)[places] = away * np.where(away < 0, below, above)
     return maps
@@ -73,6 +73,6 @@ def _extent(found: Instances, axis: int) -> tuple[NDArray, NDArray]:
     return low, high
 
 
-def _inverse(length: NDArray) -> NDArray[np.float32]:
+def _inverse(length: NDArray) -> NDArray[np.float64]:
     """1 / length, and 0 where there is none: a nucleus of one column has no horizontal offset."""
-    return np.divide(1, length, out=np.zeros_like(length), where=length > 1e-6).astype(np.float32)
+    return np.divide(1, length, out=np.zeros_like(length), where=length > 1e-6)
