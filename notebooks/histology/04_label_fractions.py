@@ -21,7 +21,7 @@
 run: str = "quick"  # name of the run directory in outputs/histology/
 data_root: str = ""  # folder of the data sets
 tiles: str = "phantom"  # phantom, or a folder below data_root
-outside: str = "phantom"  # outside test set: phantom, a folder below data_root, or none
+outside: str = "phantom"  # outside test set: phantom, a folder below data_root; empty: none
 fractions: str = "0.1,1"  # shares of the nuclei that are outlined, by comma
 sets: str = "all,segmentation_only"  # sets of losses, at every fraction, by comma
 sparse_sets: str = "without_edge,without_hv"  # sets at the smallest fraction only

@@ -26,7 +26,9 @@ class HistologyParameters(StudyParameters):
     # data
     data_root: str = Field("", description="folder of the data sets; relative to the project")
     tiles: str = Field(PHANTOM, min_length=1, description="phantom, or a folder below data_root")
-    outside: str = Field(PHANTOM, description="outside test set: phantom, a folder below data_root, or none")
+    outside: str = Field(
+        PHANTOM, description="outside test set: phantom, a folder below data_root; empty: none"
+    )
     appearances: str = Field("", description="only tiles of these appearances, by comma; empty: all")
     phantom_tiles: int = Field(32, ge=4, description="tiles of the phantom")
     phantom_side: int = Field(128, ge=48, description="pixels along a side of its tiles")
@@ -68,7 +70,7 @@ class HistologyParameters(StudyParameters):
     # training
     sets: str = Field("all,segmentation_only", description="sets of losses, at every fraction, by comma")
     sparse_sets: str = Field(
-        "without_edge,without_hv", description="sets at the smallest fraction only, by comma; or none"
+        "without_edge,without_hv", description="sets at the smallest fraction only, by comma; empty: none"
     )
     seeds: int = Field(1, ge=1, description="trainings of each set, fraction and fold")
     batch_size: int = Field(8, ge=1, description="patches per batch, over all ranks")
