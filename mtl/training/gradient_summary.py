@@ -12,6 +12,7 @@ estimate: it may lie beyond 1, and takes the noise of two tasks on one batch to 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,6 +91,41 @@ def summarise(table: pd.DataFrame) -> ProbeSummary:
     table.loc[swapped, ["task_a", "task_b"]] = table.loc[swapped, ["task_b", "task_a"]].to_numpy()
     tasks = _summarise_tasks(table)
     return ProbeSummary(pairs=_summarise_pairs(table, tasks), tasks=tasks)
+
+
+def shares_if_weighted(
+    table: pd.DataFrame, factors: Mapping[str, float], block: str = "all"
+) -> dict[str, float]:
+    r"""Update share of every task at the last step, had the weights of some been other ones.
+
+    With :math:`G_{kl} = \langle g_k, g_l \rangle` of a probe batch, made from its norms and cosines,
+
+    .. math:: u_k = c_k \sum_l c_l G_{kl} \,\Big/\, \sum_{kl} c_k c_l G_{kl}
+
+    averaged over the probe batches; a task without a gradient in a batch counts as 0 there.
+
+    Args:
+        table: as `summarise` takes it.
+        factors: task to :math:`c_k`, the weight that it had had over the one that it has; others: 1.
+
+    Raises:
+        ParameterError: a task or block that was not measured.
+    """
+    table = table[(table["step"] == table["step"].max()) & (table["block"] == block)]
+    norms = _of_kind(table, "norm").pivot_table(index="task_a", columns="probe", values="value").fillna(0.0)
+    if unknown := [task for task in factors if task not in norms.index]:
+        raise ParameterError(
+            f"factors: {unknown[0]!r} was not measured; block {block!r} has {list(norms.index)}"
+        )
+    shares = []
+    for probe, sizes in norms.items():
+        cosines = pd.DataFrame(np.eye(len(sizes)), sizes.index, sizes.index)
+        for row in _of_kind(table[table["probe"] == probe], "cosine").itertuples():
+            cosines.loc[row.task_a, row.task_b] = cosines.loc[row.task_b, row.task_a] = row.value
+        weighted = sizes * pd.Series(factors).reindex(sizes.index).fillna(1.0)
+        gramian = cosines.mul(weighted, axis=0).mul(weighted, axis=1)
+        shares.append(gramian.sum(axis=1) / gramian.to_numpy().sum())
+    return pd.concat(shares, axis=1).mean(axis=1).to_dict()
 
 
 def interval(values: np.ndarray) -> tuple[float, float, float]:

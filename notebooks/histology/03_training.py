@@ -9,8 +9,8 @@
 # %% [markdown]
 # # Histology: one training, nine scalars, and what a weight of ten means
 #
-# **Question.** With the described weights, which of the eight losses really moves the shared encoder, and do they pull in
-# the same direction?
+# **Question.** With the weights of this run, which of the eight losses really moves the shared encoder, what would a
+# weight of ten on each of them come to, and do they pull in the same direction?
 
 # %% [markdown]
 # ## Parameters
@@ -56,7 +56,7 @@ from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.histology.answers import training_answer
 from mtl.studies.histology.loss_sets import SHOWN, shown_arm
 from mtl.studies.histology.study import HistologyStudy
-from mtl.training.gradient_summary import summarise
+from mtl.training.gradient_summary import shares_if_weighted, summarise
 
 use_report_style()
 study = HistologyStudy(parameters)
@@ -129,17 +129,20 @@ show_figure(
 )  # fmt: skip
 
 # %% [markdown]
-# At the end of training, each loss's weight beside its share.
+# At the end of training, each loss's weight beside its share; in the last column the share that it would have had with a
+# weight of ten, everything else unchanged, from the same gradients.
 
 # %%
 ends = shares[shares["step"] == shares["step"].max()].set_index("task")
 alphas = study.settings(first).task_weights
+at_ten = {task: shares_if_weighted(result.gradients, {task: 10 / alphas[task]})[task] for task in ends.index}
 rows = [
     {
         "loss": SHOWN[task],
         "weight": alphas[task],
         "update share": {"value": row.update_share, "low": row.lower95, "high": row.upper95},
         "loss in the last epoch": wide[f"loss/{task}"].iloc[-1] if f"loss/{task}" in wide else None,
+        "share at weight ten": at_ten[task],
     }
     for task, row in ends.iterrows()
 ]
@@ -223,6 +226,7 @@ section = {
     "alphas": alphas,
     "shown": {task: SHOWN[task] for task in alphas},
     "update_share": {task: round(float(value), 3) + 0.0 for task, value in ends["update_share"].items()},
+    "share_at_ten": at_ten,
     "pairs": counts,
     "precision": last.get("pseudo/positive/precision"),
     "recall": last.get("pseudo/positive/recall"),

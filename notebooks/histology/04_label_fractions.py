@@ -230,7 +230,8 @@ else:
 # %% [markdown]
 # ## What it means
 # A negative result is a result: a loss whose interval holds zero is not shown to pay, and one whose interval lies left of
-# zero does harm on these tiles. Weights were not tuned for any set but are those of the run throughout. Images of one
+# zero does harm on these tiles. Weights are those of the run in every set. Those that a run begins with were
+# chosen on validation tiles of stained tissue, the described ones are in `params/histology/described.yaml`. Images of one
 # group are alike, and groups are few: intervals over images are silent about other laboratories. The answer would be
 # wrong if other groups, or with fewer than five seeds another seed, turned a difference round.
 

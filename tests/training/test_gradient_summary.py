@@ -8,7 +8,13 @@ import pytest
 
 from mtl.errors import ParameterError
 from mtl.training.diagnostics import COLUMNS
-from mtl.training.gradient_summary import correct_for_noise, interval, summarise, verdict
+from mtl.training.gradient_summary import (
+    correct_for_noise,
+    interval,
+    shares_if_weighted,
+    summarise,
+    verdict,
+)
 
 
 def table(cosines: list[float], floors: dict[str, float], step: int = 0, block: str = "all") -> pd.DataFrame:
@@ -111,3 +117,26 @@ def test_verdict_at_the_edges() -> None:
         "unclear",
         "agree",
     ]
+
+
+def test_shares_with_other_weights_are_those_of_other_gradients() -> None:
+    """Rows made from drawn gradients; the share from its definition with the gradient times ten."""
+    rng = np.random.default_rng(0)
+    tasks, rows, expected = ["a", "b", "c"], [], []
+    for probe in range(3):
+        g = rng.standard_normal((3, 5))
+        for i, task in enumerate(tasks):
+            rows.append((7, "all", "norm", str(probe), task, "", np.linalg.norm(g[i])))
+            for j in range(i):
+                cosine = g[i] @ g[j] / np.linalg.norm(g[i]) / np.linalg.norm(g[j])
+                rows.append((7, "all", "cosine", str(probe), tasks[j], task, cosine))
+        g[1] *= 10
+        total = g.sum(axis=0)
+        expected.append(g @ total / (total @ total))
+    rows += [(3, "all", "norm", "0", "a", "", 1.0), (7, "head", "norm", "0", "a", "", 1.0)]
+    found = shares_if_weighted(pd.DataFrame(rows, columns=COLUMNS), {"b": 10.0})
+    assert list(found) == tasks
+    assert list(found.values()) == pytest.approx(np.mean(expected, axis=0))
+    assert sum(found.values()) == pytest.approx(1)
+    with pytest.raises(ParameterError, match="'d' was not measured"):
+        shares_if_weighted(pd.DataFrame(rows, columns=COLUMNS), {"d": 10.0})

@@ -31,7 +31,7 @@ def losses_answer(section: Mapping[str, Any]) -> str:
     of = "losses_one_by_one"
     return (
         "Each of the eight losses is shown with a case in which it helps and one in which it does not. With "
-        f"the described weights the edge term makes up {{{of}.edge_share:.0%}} of the total of an untrained "
+        f"this run's weights the edge term makes up {{{of}.edge_share:.0%}} of the total of an untrained "
         "network on a batch of this run, and all five terms that see no outline border or map together "
         f"{{{of}.unlabelled_share:.0%}}."
     )
@@ -55,6 +55,12 @@ def training_answer(section: Mapping[str, Any]) -> str:
             f"{{training.update_share.{weighs_most}:.0%}} of it: a weight says little without the size of "
             "the gradient behind it."
         )
+    at_ten = section["share_at_ten"]
+    least, most = (choose(at_ten, key=lambda loss: at_ten[loss]) for choose in (min, max))
+    said.append(
+        f"A weight of ten would mean {{training.share_at_ten.{most}:.0%}} of the update for *{shown[most]}*, "
+        f"and {{training.share_at_ten.{least}:.0%}} for *{shown[least]}*."
+    )
     if section["precision"] is not None:
         said.append(
             "Pseudo-labels of nuclei are right on {training.precision:.0%} of their pixels in the last epoch "

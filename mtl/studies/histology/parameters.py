@@ -57,7 +57,7 @@ class HistologyParameters(StudyParameters):
     # losses
     hv: Literal["distance", "hover"] = Field("distance", description="what the second decoder regresses")
     alpha_seg: float = Field(2.0, ge=0, description="of the segmentation loss")
-    alpha_edge: float = Field(10.0, ge=0, description="of the edge loss")
+    alpha_edge: float = Field(1.0, ge=0, description="of the edge loss; described: 10")
     alpha_hv: float = Field(1.0, ge=0, description="of the map inside nuclei")
     alpha_recon: float = Field(0.5, ge=0, description="of the reconstruction")
     alpha_obj_emb: float = Field(0.5, ge=0, description="of the prototype loss")
