@@ -24,7 +24,7 @@ tiles: str = "phantom"  # phantom, or a folder below data_root
 outside: str = "phantom"  # outside test set: phantom, a folder below data_root; empty: none
 fractions: str = "0.1,1"  # shares of the nuclei that are outlined, by comma
 sets: str = "all,segmentation_only"  # sets of losses, at every fraction, by comma
-sparse_sets: str = "without_edge,without_hv"  # sets at the smallest fraction only
+sparse_sets: str = "without_edge,without_hv"  # sets at one fraction only
 seeds: int = 1  # trainings of each set, fraction and fold
 epochs: int = 4  # passes
 pq_margin: float = 0.02  # loss of PQ that matters, fixed beforehand
@@ -171,10 +171,10 @@ if SEGMENTATION_ONLY in parameters.full_sets:
         f"all losses minus segmentation only, {100 * share:g}%": ((SEGMENTATION_ONLY, share), (ALL, share))
         for share in shares
     }
-left_out = [losses for losses, _ in study.arms if losses.startswith(WITHOUT)]
 pairs |= {
-    f"all losses minus {shown_set(losses)}, {100 * shares[0]:g}%": ((losses, shares[0]), (ALL, shares[0]))
-    for losses in left_out
+    f"all losses minus {shown_set(losses)}, {100 * share:g}%": ((losses, share), (ALL, share))
+    for losses, share in study.arms
+    if losses.startswith(WITHOUT)
 }
 compared = {
     name: compare(scores, one, other, TEST, parameters.pq_margin, parameters.n_bootstrap, parameters.seed)

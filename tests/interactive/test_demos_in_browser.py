@@ -23,6 +23,18 @@ from mtl.interactive.app import DEMOS, write_page
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 PATIENCE = 180_000  # milliseconds until a page with its networks is there
 STATUS = ".mtl-canvas [aria-live=polite]"
+#: From the release of the button to the first frame in which the canvas looks otherwise there: milliseconds.
+STOPWATCH = """canvas => canvas.addEventListener("pointerup", (event) => {
+  const start = performance.now(), scale = canvas.width / canvas.clientWidth;
+  const [x, y] = [event.offsetX * scale - 12, event.offsetY * scale - 12];
+  const look = () => canvas.getContext("2d").getImageData(x, y, 24, 24).data.join();
+  const before = look();
+  const wait = () => {
+    if (look() === before) requestAnimationFrame(wait);
+    else canvas.dataset.milliseconds = performance.now() - start;
+  };
+  requestAnimationFrame(wait);
+}, { once: true })"""
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +91,14 @@ def proofread(page: Any, run: Path) -> None:
     page.locator(".mtl-canvas canvas").last.wait_for(timeout=PATIENCE)
     newest = max((run / "proofreading").glob("*/*/by_hand"), key=lambda folder: folder.stat().st_mtime)
     journal = newest / "journal.jsonl"
-    before, done = picture_of(page), lines_of(journal)
+    done, canvas = lines_of(journal), page.locator(".mtl-canvas canvas").last
+    canvas.evaluate(STOPWATCH)
     click_canvas(page, 0.45, 0.5)
     until_said(page, "Positive point 1")
-    wait_for(lambda: picture_of(page) != before, 30, page)
+    wait_for(
+        lambda: canvas.get_attribute("data-milliseconds"), 30, page, "no pixel changed where it was clicked"
+    )
+    print(f"click to pixel: {float(canvas.get_attribute('data-milliseconds')):.0f} ms")
     page.get_by_role("button", name="Remove").last.click()
     wait_for(lambda: "removed" in said(page) or "does not exist" in said(page), 60, page, said(page))
     removed = "removed" in said(page)

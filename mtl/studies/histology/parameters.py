@@ -70,7 +70,10 @@ class HistologyParameters(StudyParameters):
     # training
     sets: str = Field("all,segmentation_only", description="sets of losses, at every fraction, by comma")
     sparse_sets: str = Field(
-        "without_edge,without_hv", description="sets at the smallest fraction only, by comma; empty: none"
+        "without_edge,without_hv", description="sets at one fraction only, by comma; empty: none"
+    )
+    sparse_fraction: float = Field(
+        0.0, ge=0, le=1, description="the fraction of sparse_sets, one of fractions; 0: the smallest"
     )
     seeds: int = Field(1, ge=1, description="trainings of each set, fraction and fold")
     batch_size: int = Field(8, ge=1, description="patches per batch, over all ranks")
@@ -117,6 +120,11 @@ class HistologyParameters(StudyParameters):
         return _names(self.sparse_sets)
 
     @property
+    def extra_fraction(self) -> float:
+        """Share of the labels that ``sparse_sets`` are trained on."""
+        return self.sparse_fraction or self.label_fractions[0]
+
+    @property
     def wanted_appearances(self) -> tuple[str, ...]:
         """``appearances``, one by one."""
         return _names(self.appearances)
@@ -161,6 +169,11 @@ class HistologyParameters(StudyParameters):
         rising = all(a < b for a, b in zip(fractions, fractions[1:], strict=False))
         if not fractions or not rising or not (fractions[0] > 0 and fractions[-1] <= 1):
             raise ValueError(f"fractions={self.fractions!r}: rising numbers above 0 and up to 1 are expected")
+        if self.extra_fraction not in fractions:
+            raise ValueError(
+                f"sparse_fraction={self.sparse_fraction:g} is none of fractions={self.fractions!r}: "
+                "the sets are compared with all losses at the same share"
+            )
 
 
 def _names(text: str) -> tuple[str, ...]:

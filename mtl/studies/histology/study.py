@@ -45,8 +45,9 @@ if TYPE_CHECKING:  # two seconds of imports, needed where something is trained
 #: Parameters that change which networks are trained, where and how fast, or what is made of them later.
 WITHOUT_EFFECT = {
     "run", "output_root", "device", "workers", "data_root", "outside", "phantom_outside_shift", "fractions",
-    "sets", "sparse_sets", "seeds", "seed", "folds", "min_nucleus_pixels", "detection_radius", "tuning_tiles",
-    "n_bootstrap", "pq_margin", "loop_rounds", "loop_actions", "loop_steps", "loop_start", "loop_tiles",
+    "sets", "sparse_sets", "sparse_fraction", "seeds", "seed", "folds", "min_nucleus_pixels",
+    "detection_radius", "tuning_tiles", "n_bootstrap", "pq_margin",
+    "loop_rounds", "loop_actions", "loop_steps", "loop_start", "loop_tiles",
 }  # fmt: skip
 TRAINED_BY = {True: "03_training", False: "04_label_fractions"}
 
@@ -124,7 +125,7 @@ class HistologyStudy:
         """Sets of losses with the share of labels that they are trained on."""
         p = self.parameters
         wide = [(losses, fraction) for fraction in p.label_fractions for losses in p.full_sets]
-        return wide + [(losses, p.label_fractions[0]) for losses in p.extra_sets if self._takes_away(losses)]
+        return wide + [(losses, p.extra_fraction) for losses in p.extra_sets if self._takes_away(losses)]
 
     def _takes_away(self, losses: str) -> bool:
         """Whether a set leaves out something that this run has."""

@@ -29,6 +29,7 @@ def test_every_parameter_file_is_valid(path: Path) -> None:
         ({"fractions": "1,0.1"}, "rising numbers above 0 and up to 1"),
         ({"fractions": "0.1,x"}, "numbers separated by commas"),
         ({"fractions": "0,1"}, "rising numbers above 0"),
+        ({"sparse_fraction": 0.5}, "sparse_fraction=0.5 is none of fractions='0.1,1'"),
         ({"tiles": "dsb"}, "tiles='dsb' needs data_root"),
         ({"outside": "cpm"}, "outside='cpm' needs data_root"),
         ({"alpha_seg": 0}, "alpha_seg is 0"),
@@ -44,7 +45,8 @@ def test_what_does_not_fit_is_refused(changes: dict, message: str) -> None:
 
 def test_names_and_weights_are_those_of_the_losses() -> None:
     assert LIGHT_ALPHAS == ALPHAS and tuple(SHOWN) == LOSSES
-    described, ours = LossConfig(), HistologyParameters()
-    assert ours.alphas == {loss: getattr(described, alpha) for loss, alpha in ALPHAS.items()}
+    described = {loss: getattr(LossConfig(), alpha) for loss, alpha in ALPHAS.items()}
+    assert HistologyParameters.from_yaml("params/histology/described.yaml").alphas == described
+    assert HistologyParameters().alphas == described | {"edge": 1.0}, "the one that validation chose"
     assert set(LOSS_SETS) == {"all", "segmentation_only", *(f"without_{loss}" for loss in LOSSES)}
     assert shown_arm("without_hv", 0.1) == "without inner map, 10% of labels"
