@@ -46,7 +46,7 @@ def test_what_does_not_fit_is_refused(changes: dict, message: str) -> None:
 def test_names_and_weights_are_those_of_the_losses() -> None:
     assert LIGHT_ALPHAS == ALPHAS and tuple(SHOWN) == LOSSES
     described = {loss: getattr(LossConfig(), alpha) for loss, alpha in ALPHAS.items()}
-    assert HistologyParameters.from_yaml("params/histology/described.yaml").alphas == described
+    assert HistologyParameters.from_yaml(ROOT / "params/histology/described.yaml").alphas == described
     assert HistologyParameters().alphas == described | {"edge": 1.0}, "the one that validation chose"
     assert set(LOSS_SETS) == {"all", "segmentation_only", *(f"without_{loss}" for loss in LOSSES)}
     assert shown_arm("without_hv", 0.1) == "without inner map, 10% of labels"
