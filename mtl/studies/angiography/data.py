@@ -196,8 +196,9 @@ def training_batch(
     ``id``, list; ``video`` (B, 3, T, S, S); ``n_reports``, how many reports are known; their ``tokens``
     int64 (n_reports, L) and ``report_ids``, equal for equal reports, or None: all count as different;
     ``captions`` int64 (n_reports * r, L'), the rows of a clip's report and of its location tasks one after
-    another, and ``prefixes``, how many tokens of each are given; ``valid_units``. L and L' are those of the
-    batch's longest row: what is padding in all rows is cut off.
+    another, ``caption_lengths``, of the longest row of each of these r kinds, and ``prefixes``, how many
+    tokens of each row are given; ``valid_units``. L and L' are those of the batch's longest row: what is
+    padding in all rows is cut off.
 
     Raises DataError for a report that is longer than the context.
     """
@@ -206,8 +207,8 @@ def training_batch(
     n_reports = sum(known[sample["study"]] for sample in ordered)
     batch = collate(ordered, tokenizer, p.context)
     captions, prefixes = caption_rows(batch, tokenizer, p.location_tasks)
-    rows = len(captions) // len(ordered) * n_reports
-    captions, prefixes = captions[:rows], prefixes[:rows]
+    kinds = len(captions) // len(ordered)
+    captions, prefixes = captions[: kinds * n_reports], prefixes[: kinds * n_reports]
     pairs = n_reports if n_reports > 1 else 0  # one pair alone has nothing to be told from
     counts = {
         "contrastive": pairs,
@@ -221,6 +222,7 @@ def training_batch(
         "tokens": _unpadded(batch["tokens"][:n_reports]),
         "report_ids": batch["report_ids"][:n_reports] if p.duplicate_aware else None,
         "captions": _unpadded(captions),
+        "caption_lengths": [_unpadded(captions[kind::kinds]).shape[1] for kind in range(kinds)],
         "prefixes": prefixes,
         "n_reports": n_reports,
         "valid_units": {task: counts[task] for task in tasks},

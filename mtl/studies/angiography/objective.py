@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from mtl.losses.angiography import MultitaskLoss
 from mtl.models.angiography import VideoTextModel
@@ -84,7 +85,9 @@ class AngiographyObjective:
         if "contrastive" in units or "distillation" in units:
             output |= aligned(model, pooled, batch["tokens"])
         if "captioning" in units:
-            output["caption_logits"] = model.caption(batch["captions"][:, :-1], memory)
+            output["caption_logits"] = caption_logits(
+                model, batch["captions"], batch["caption_lengths"], memory
+            )
         return output
 
     def _follow(self, model: VideoTextModel) -> None:
@@ -104,6 +107,22 @@ class AngiographyObjective:
 def average_features(model: VideoTextModel, video: Tensor) -> Tensor:
     """Tokens ``(B, N, D)`` that the model's own average finds in the whole clips."""
     return model.teacher.module.video(video)[0]
+
+
+def caption_logits(model: VideoTextModel, rows: Tensor, lengths: Sequence[int], memory: Tensor) -> Tensor:
+    """Logits ``(B * r, L - 1, V)`` of token rows ``(B * r, L)`` of r kinds that follow one another.
+
+    Each kind is read as far as its longest row goes (``lengths``); 0 stands where only padding is. Rows of a
+    place are a fifth as long as those of a report: all at once they would cost as much.
+    """
+    kinds = rows.unflatten(0, (-1, len(lengths))).unbind(1)
+    found = [
+        model.caption(kind[:, : max(length - 1, 1)], memory)
+        for kind, length in zip(kinds, lengths, strict=True)
+    ]
+    missing = [rows.shape[1] - 1 - logits.shape[1] for logits in found]
+    padded = [F.pad(logits, (0, 0, 0, n)) for logits, n in zip(found, missing, strict=True)]
+    return torch.stack(padded, dim=1).flatten(0, 1)
 
 
 def aligned(model: VideoTextModel, pooled: Tensor, tokens: Tensor) -> dict[str, Tensor]:
