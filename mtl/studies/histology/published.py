@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mtl.evaluation.statistics import Estimate
-from mtl.studies.histology.loss_sets import arm_name, shown_arm
+from mtl.studies.histology.loss_sets import ALPHAS, SHOWN, arm_name, shown_arm
 from mtl.studies.histology.parameters import PHANTOM
 from mtl.studies.histology.scoring import OTSU, OUTSIDE, TEST
 from mtl.studies.histology.study import HistologyStudy
@@ -37,5 +37,7 @@ def published_rows(
         for metric, label in _METRICS.items()
         if metric in found and found[metric].value is not None
     ]
-    kind = "phantom" if p.tiles == PHANTOM else "real tissue"
-    return {"title": f"Histology, {kind}", "rows": rows}
+    usual = {loss: p.model_fields[name].default for loss, name in ALPHAS.items()}
+    others = [f"{SHOWN[loss]} weighs {p.alphas[loss]:g}" for loss in ALPHAS if p.alphas[loss] != usual[loss]]
+    title = ["Histology", "phantom" if p.tiles == PHANTOM else "real tissue", *others]
+    return {"title": ", ".join(title), "rows": rows}
