@@ -9,6 +9,10 @@ The prior :math:`\pi` is the probability that an untrained network gives to a nu
 loss*, ICCV 2017, section 3.3). From one half on, no unlabelled pixel would ever be unlikely enough to be a
 pseudo-negative, no outer side of an outline would count, and outlines alone raise everything to "nucleus".
 
+Inputs are brought to mean 0 and spread 1, channel by channel: of each image by its own mean and spread, which
+takes its light and its stain away (in the manner of Reinhard et al., *Color transfer*, 2001), or of all
+images by those of the training set.
+
 Images of any height and width are padded at the lower and right edge to what the encoder needs, and outputs
 are cut back.
 """
@@ -28,6 +32,8 @@ from mtl.errors import ParameterError
 from mtl.models.histology.backbones import BACKBONES
 from mtl.models.parts import PartitionedModel
 
+NORMALISATIONS = ("image", "dataset")
+FLAT = 0.02  # the least spread that an image's contrast is taken to be
 RECON_WIDTH = 32  # channels at most: it only has to bring the image back
 HV_ACTIVATIONS = {"distance": torch.sigmoid, "hover": torch.tanh}
 HV_CHANNELS = {"distance": 1, "hover": 2}
@@ -61,12 +67,13 @@ class UNetMultiTask(PartitionedModel, PyTorchModelHubMixin):
         backbone: a name of ``BACKBONES``.
         embedding_channels: D of both embeddings.
         hv: ``distance`` (one map, sigmoid) or ``hover`` (two signed maps, tanh).
-        mean, std: of each channel of the training images, taken off inside the network.
+        normalisation: ``image`` or ``dataset``; mean, std: of each channel of the training images, for the
+            latter.
         prior: probability of a nucleus before anything is learnt.
 
     Raises:
-        ParameterError: unknown backbone or ``hv``, mean and std that do not fit ``in_channels``, or a prior
-            that is not between 0 and 1.
+        ParameterError: unknown backbone, ``hv`` or normalisation, mean and std that do not fit
+            ``in_channels``, or a prior that is not between 0 and 1.
     """
 
     part_names = ("encoder", "decoder", "hv_decoder", "recon_decoder", "obj_head", "pixel_head")
@@ -80,12 +87,15 @@ class UNetMultiTask(PartitionedModel, PyTorchModelHubMixin):
         backbone: str = "unet",
         embedding_channels: int = 16,
         hv: str = "distance",
+        normalisation: str = "image",
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         prior: float = 0.1,
     ) -> None:
         super().__init__()
-        for name, value, known in (("backbone", backbone, BACKBONES), ("hv", hv, HV_CHANNELS)):
+        named = {"backbone": (backbone, BACKBONES), "hv": (hv, HV_CHANNELS)}
+        named["normalisation"] = (normalisation, NORMALISATIONS)
+        for name, (value, known) in named.items():
             if value not in known:
                 raise ParameterError(f"{name}: {value!r} is not one of {', '.join(known)}")
         mean, std = mean or [0.5] * in_channels, std or [0.25] * in_channels
@@ -95,6 +105,7 @@ class UNetMultiTask(PartitionedModel, PyTorchModelHubMixin):
             )
         if not 0 < prior < 1:
             raise ParameterError(f"prior={prior}: a probability between 0 and 1 is expected")
+        self.normalisation = normalisation
         self.hv, self.prior_logit = hv, math.log(prior / (1 - prior))
         self.encoder = BACKBONES[backbone](in_channels, base_filters, depth)
         widths, strides = self.encoder.channels, self.encoder.strides
@@ -128,7 +139,7 @@ class UNetMultiTask(PartitionedModel, PyTorchModelHubMixin):
             rounded up: what the loss needs, at a fraction of the cost.
         """
         size = x.shape[-2:]
-        features = self.encoder(self._padded((x - self.mean) / self.std))
+        features = self.encoder(self._padded(self._normalised(x)))
         output = {"preds": _cut(self.decoder(features), size) + self.prior_logit}
         if return_hv:
             output["hv_map"] = HV_ACTIVATIONS[self.hv](_cut(self.hv_decoder(features), size))
@@ -143,6 +154,12 @@ class UNetMultiTask(PartitionedModel, PyTorchModelHubMixin):
         if return_pixel_emb:
             output["pixel_emb"] = _unit(_enlarged(self.pixel_head(features[0]), self.first_stride, size))
         return output
+
+    def _normalised(self, x: Tensor) -> Tensor:
+        if self.normalisation == "dataset":
+            return (x - self.mean) / self.std
+        variance, mean = torch.var_mean(x, dim=(-2, -1), keepdim=True, correction=0)
+        return (x - mean) / variance.sqrt().clamp(min=FLAT)
 
     def _padded(self, x: Tensor) -> Tensor:
         below, right = (-side % self.stride for side in x.shape[-2:])

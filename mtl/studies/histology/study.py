@@ -159,7 +159,7 @@ class HistologyStudy:
         return UNetMultiTask(
             base_filters=p.base_filters, depth=p.depth, backbone=p.backbone,
             embedding_channels=p.embedding_channels, hv=p.hv, prior=p.prior,
-            **self._colours[training.fold],
+            normalisation=p.normalisation, **self._colours[training.fold],
         )  # fmt: skip
 
     def loss(self) -> MultiTaskLoss:
