@@ -52,7 +52,13 @@ def predict_maps(
 def _windowed(model: UNetMultiTask, x: torch.Tensor, with_hv: bool) -> dict[str, torch.Tensor]:
     from monai.inferers import sliding_window_inference
 
+    statistics = model.statistics(x)  # of the whole image: a window has others
     window = [min(side, LARGEST) for side in x.shape[-2:]]
     return sliding_window_inference(
-        x, window, 1, lambda part: model(part, return_hv=with_hv), overlap=OVERLAP, mode="gaussian"
+        x,
+        window,
+        1,
+        lambda part: model(part, return_hv=with_hv, statistics=statistics),
+        overlap=OVERLAP,
+        mode="gaussian",
     )

@@ -129,8 +129,11 @@ class UNetMultiTask(PartitionedModel, PyTorchModelHubMixin):
         return_hv: bool = False,
         return_obj_emb: bool | Literal["native"] = False,
         return_pixel_emb: bool = False,
+        statistics: tuple[Tensor, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Images ``(B, C, H, W)`` in [0, 1] to a dict; a key whose flag is off is absent.
+
+        ``statistics``: for windows of a larger image, what :meth:`statistics` gives of the whole.
 
         Returns:
             ``preds`` (B, 1, H, W) logits; ``hv_map`` (B, 1 or 2, H, W); ``recon`` (B, C, H, W) in [0, 1];
@@ -139,7 +142,8 @@ class UNetMultiTask(PartitionedModel, PyTorchModelHubMixin):
             rounded up: what the loss needs, at a fraction of the cost.
         """
         size = x.shape[-2:]
-        features = self.encoder(self._padded(self._normalised(x)))
+        mean, std = statistics or self.statistics(x)
+        features = self.encoder(self._padded((x - mean) / std))
         output = {"preds": _cut(self.decoder(features), size) + self.prior_logit}
         if return_hv:
             output["hv_map"] = HV_ACTIVATIONS[self.hv](_cut(self.hv_decoder(features), size))
@@ -155,11 +159,12 @@ class UNetMultiTask(PartitionedModel, PyTorchModelHubMixin):
             output["pixel_emb"] = _unit(_enlarged(self.pixel_head(features[0]), self.first_stride, size))
         return output
 
-    def _normalised(self, x: Tensor) -> Tensor:
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and spread that are taken off images, each ``(B or 1, C, 1, 1)``."""
         if self.normalisation == "dataset":
-            return (x - self.mean) / self.std
+            return self.mean, self.std
         variance, mean = torch.var_mean(x, dim=(-2, -1), keepdim=True, correction=0)
-        return (x - mean) / variance.sqrt().clamp(min=FLAT)
+        return mean, variance.sqrt().clamp(min=FLAT)
 
     def _padded(self, x: Tensor) -> Tensor:
         below, right = (-side % self.stride for side in x.shape[-2:])
