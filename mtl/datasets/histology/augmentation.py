@@ -30,7 +30,7 @@ class StainAugmentation:
     """
 
     scale: float = 0.2
-    shift: float = 0.1
+    shift: float = 0.05
     gamma: float = 0.2
     turns: bool = True
 

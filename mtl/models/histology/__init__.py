@@ -1,6 +1,6 @@
 """The histology network and the backbones that it can stand on."""
 
 from mtl.models.histology.backbones import BACKBONES
-from mtl.models.histology.multitask import UNetMultiTask
+from mtl.models.histology.multitask import UNetMultiTask, light_of
 
-__all__ = ["BACKBONES", "UNetMultiTask"]
+__all__ = ["BACKBONES", "UNetMultiTask", "light_of"]

@@ -9,9 +9,9 @@ The prior :math:`\pi` is the probability that an untrained network gives to a nu
 loss*, ICCV 2017, section 3.3). From one half on, no unlabelled pixel would ever be unlikely enough to be a
 pseudo-negative, no outer side of an outline would count, and outlines alone raise everything to "nucleus".
 
-Inputs are brought to mean 0 and spread 1, channel by channel: of each image by its own mean and spread, which
-takes its light and its stain away (in the manner of Reinhard et al., *Color transfer*, 2001), or of all
-images by those of the training set.
+Inputs are divided by their own light :math:`I_0`, channel by channel that of their brightest block, and then
+brought to the training images' mean 0 and spread 1. Lamps and cameras differ more between laboratories than
+stains do, and :math:`I / I_0` is what Beer and Lambert's law is about.
 
 Images of any height and width are padded at the lower and right edge to what the encoder needs, and outputs
 are cut back.
@@ -32,8 +32,9 @@ from mtl.errors import ParameterError
 from mtl.models.histology.backbones import BACKBONES
 from mtl.models.parts import PartitionedModel
 
-NORMALISATIONS = ("image", "dataset")
-FLAT = 0.02  # the least spread that an image's contrast is taken to be
+NORMALISATIONS = ("light", "none")
+BLOCK = 8  # pixels along a side of the block that tells the light
+DARK = 0.1  # the least light
 RECON_WIDTH = 32  # channels at most: it only has to bring the image back
 HV_ACTIVATIONS = {"distance": torch.sigmoid, "hover": torch.tanh}
 HV_CHANNELS = {"distance": 1, "hover": 2}
@@ -67,8 +68,8 @@ class UNetMultiTask(PartitionedModel, PyTorchModelHubMixin):
         backbone: a name of ``BACKBONES``.
         embedding_channels: D of both embeddings.
         hv: ``distance`` (one map, sigmoid) or ``hover`` (two signed maps, tanh).
-        normalisation: ``image`` or ``dataset``; mean, std: of each channel of the training images, for the
-            latter.
+        normalisation: ``light``, or ``none`` for images as they are; mean, std: of each channel of the
+            training images after it.
         prior: probability of a nucleus before anything is learnt.
 
     Raises:
@@ -87,7 +88,7 @@ class UNetMultiTask(PartitionedModel, PyTorchModelHubMixin):
         backbone: str = "unet",
         embedding_channels: int = 16,
         hv: str = "distance",
-        normalisation: str = "image",
+        normalisation: str = "light",
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         prior: float = 0.1,
@@ -161,14 +162,18 @@ class UNetMultiTask(PartitionedModel, PyTorchModelHubMixin):
 
     def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and spread that are taken off images, each ``(B or 1, C, 1, 1)``."""
-        if self.normalisation == "dataset":
-            return self.mean, self.std
-        variance, mean = torch.var_mean(x, dim=(-2, -1), keepdim=True, correction=0)
-        return mean, variance.sqrt().clamp(min=FLAT)
+        light = light_of(x) if self.normalisation == "light" else 1.0
+        return light * self.mean, light * self.std
 
     def _padded(self, x: Tensor) -> Tensor:
         below, right = (-side % self.stride for side in x.shape[-2:])
         return F.pad(x, (0, right, 0, below), mode="replicate") if below or right else x
+
+
+def light_of(x: Tensor) -> Tensor:
+    """Each channel's brightest block's mean, ``(B, C, H, W)`` in [0, 1] to ``(B, C, 1, 1)``."""
+    block = [min(BLOCK, side) for side in x.shape[-2:]]
+    return F.avg_pool2d(x, block, ceil_mode=True).amax(dim=(-2, -1), keepdim=True).clamp(min=DARK)
 
 
 def _cut(x: Tensor, size: Sequence[int]) -> Tensor:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 
 from mtl.datasets.histology import (
     NucleiTile,
@@ -23,6 +24,7 @@ from mtl.datasets.phantoms.histology import histology_phantom
 from mtl.datasets.splits import Fold
 from mtl.errors import ParameterError, ProtocolError
 from mtl.files import read_json, sha256_of, write_json
+from mtl.models.histology import light_of
 from mtl.studies.histology.parameters import PHANTOM, HistologyParameters
 from mtl.studies.parameters import project_path
 from mtl.studies.run_directory import RunDirectory
@@ -163,15 +165,18 @@ def open_split(
     return split
 
 
-def colour_statistics(tiles: Sequence[NucleiTile]) -> dict[str, list[float]]:
-    """``mean`` and ``std`` of each channel over all pixels, in [0, 1]."""
-    levels = np.arange(256) / 255
-    counts = sum(
-        np.stack([np.bincount(t.image[..., c].ravel(), minlength=256) for c in range(3)]) for t in tiles
-    )
-    share = counts / counts.sum(1, keepdims=True)
-    mean = share @ levels
-    std = np.sqrt((share * (levels - mean[:, None]) ** 2).sum(1))
+def colour_statistics(tiles: Sequence[NucleiTile], normalisation: str) -> dict[str, list[float]]:
+    """``mean`` and ``std`` of each channel over all pixels, in [0, 1], after the network's normalisation."""
+    pixels = 0
+    sums, squares = np.zeros(3), np.zeros(3)
+    for tile in tiles:
+        image = torch.from_numpy(tile.image.astype(np.float32) / 255).permute(2, 0, 1)[None]
+        seen = (image / light_of(image) if normalisation == "light" else image).double()
+        sums += seen.sum((0, 2, 3)).numpy()
+        squares += seen.square().sum((0, 2, 3)).numpy()
+        pixels += seen[0, 0].numel()
+    mean = sums / pixels
+    std = np.sqrt(np.maximum(squares / pixels - mean**2, 0))
     return {"mean": mean.round(4).tolist(), "std": np.maximum(std, 0.01).round(4).tolist()}
 
 

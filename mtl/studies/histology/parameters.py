@@ -53,9 +53,7 @@ class HistologyParameters(StudyParameters):
     base_filters: int = Field(8, ge=4, description="channels at full resolution")
     depth: int = Field(3, ge=1, le=6, description="poolings of the backbone unet")
     embedding_channels: int = Field(16, ge=2, description="channels of both embeddings")
-    normalisation: Literal["image", "dataset"] = Field(
-        "image", description="channels by the mean and spread of each image, or of the training tiles"
-    )
+    normalisation: Literal["light", "none"] = Field("light", description="images are divided by their light")
     prior: float = Field(0.1, gt=0, lt=1, description="probability of a nucleus before anything is learnt")
     # losses
     hv: Literal["distance", "hover"] = Field("distance", description="what the second decoder regresses")

@@ -97,7 +97,8 @@ class HistologyStudy:
     @cached_property
     def _colours(self) -> list[dict[str, list[float]]]:
         """What images are normalised by, of each fold's training tiles."""
-        return [colour_statistics(self.part(fold, "train")) for fold in self.folds]
+        way = self.parameters.normalisation
+        return [colour_statistics(self.part(fold, "train"), way) for fold in self.folds]
 
     @property
     def folds(self) -> range:
