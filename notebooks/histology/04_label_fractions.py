@@ -247,6 +247,7 @@ against = [
     if SEGMENTATION_ONLY in parameters.full_sets
 ]
 alone = [row["estimate"] for name, row in of_pq.items() if "without" in name]
+left_out_at = sorted({share for losses, share in study.arms if losses.startswith(WITHOUT)})
 
 # %% [markdown]
 # How many losses pay, and how many cost, as far as their intervals tell.
@@ -257,6 +258,7 @@ section = {
     "against_segmentation": against,
     "leave_one_out": {name: row for name, row in of_pq.items() if "without" in name},
     "n_left_out": len(alone),
+    "left_out_at": " and ".join(f"{100 * share:g} %" for share in left_out_at),
     "n_helpful": sum(e.low is not None and e.low > 0 for e in alone),
     "n_harmful": sum(e.high is not None and e.high < 0 for e in alone),
     "interval_kind": "intervals over seeds and images" if parameters.seeds >= 5 else "intervals over images",

@@ -82,9 +82,9 @@ def fractions_answer(section: Mapping[str, Any]) -> str:
         said.append(f"PQ of all losses minus that of the segmentation loss alone: {'; '.join(rows)}.")
     if section["leave_one_out"]:
         said.append(
-            f"Of {{{of}.n_left_out}} losses left out one by one at the smallest share, {{{of}.n_helpful}} "
-            f"cost PQ when missing and {{{of}.n_harmful}} cost PQ by being there, as far as "
-            f"{section['interval_kind']} tell, each by itself (not corrected for how many were tried)."
+            f"Of {{{of}.n_left_out}} losses left out one by one (at {{{of}.left_out_at:text}} of labels), "
+            f"{{{of}.n_helpful}} cost PQ when missing and {{{of}.n_harmful}} cost PQ by being there, as far "
+            f"as {section['interval_kind']} tell, each by itself (not corrected for how many were tried)."
         )
     said.append(f"{{{of}.seeds}} training(s) per arm and fold, {{{of}.images}} test images.")
     if section["seeds"] < 5:
