@@ -57,10 +57,11 @@ def training_answer(section: Mapping[str, Any]) -> str:
         )
     at_ten = section["share_at_ten"]
     least, most = (choose(at_ten, key=lambda loss: at_ten[loss]) for choose in (min, max))
-    said.append(
-        f"A weight of ten would mean {{training.share_at_ten.{most}:.0%}} of the update for *{shown[most]}*, "
-        f"and {{training.share_at_ten.{least}:.0%}} for *{shown[least]}*."
-    )
+    if least != most:
+        said.append(
+            f"A weight of ten would mean {{training.share_at_ten.{most}:.0%}} of the update for "
+            f"*{shown[most]}*, and {{training.share_at_ten.{least}:.0%}} for *{shown[least]}*."
+        )
     if section["precision"] is not None:
         said.append(
             "Pseudo-labels of nuclei are right on {training.precision:.0%} of their pixels in the last epoch "
