@@ -106,9 +106,10 @@ by_kind = pd.DataFrame(rows).sort_values(
 show_table(by_kind, source="predictions/", caption="Tiles by appearance (or group)", index=False)
 
 # %% [markdown]
-# ## Connected components or a watershed?
-# The same networks, decoded in two ways, each tuned on validation tiles: does the map of the inside of nuclei part those
-# that touch?
+# ## How do touching nuclei part?
+# The same networks, decoded in three ways, each tuned on validation tiles: connected components; a watershed between the
+# peaks of the distance to the mask's edge (*shape*), which needs no map; a watershed between the valleys of the network's
+# map of the inside of nuclei.
 
 # %%
 first = study.trainings(ALL, shares[0])
@@ -120,7 +121,7 @@ for method, of_method in both[both["part"] == TEST].groupby("method"):
 bars.sort(key=lambda bar: bar["group"], reverse=True)
 show_figure(
     forest_plot(bars, xlabel=f"Mean over test images, {shown_arm(ALL, shares[0])}"),
-    alt="PQ and AJI of connected components and of the watershed on the map, with intervals.",
+    alt="PQ and AJI of connected components and of the watersheds on shape and map, with intervals.",
     source="predictions/",
 )
 

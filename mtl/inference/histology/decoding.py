@@ -1,10 +1,12 @@
 r"""Instances from a probability and, where there is one, from the map of the inside of nuclei.
 
-``components``: connected pixels above the threshold are one nucleus. ``watershed``: markers are the connected
-pixels where the distance map says "near a centre", :math:`\hat h < \text{marker}`; a component without any is
-one nucleus by itself; the map is flooded from the markers inside the thresholded mask, so that nuclei part
-where it is highest. For two signed maps the marker-controlled watershed of HoVer-Net (Graham et al. 2019), as
-MONAI has it.
+``components``: connected pixels above the threshold are one nucleus. ``shape``: touching ones part
+between the peaks of the distance :math:`d` to the edge of the thresholded mask (Vincent and Soille 1991),
+for which no map is needed. ``watershed``: they part between the valleys of the network's distance map
+:math:`\hat h`, which is low near centres. Either way a height (:math:`d`, or :math:`1 - \hat h`) is
+flooded inside the mask from its peaks, which are ``min_distance`` pixels apart; a component without any
+is one nucleus by itself. For two signed maps ``watershed`` is the marker-controlled one of HoVer-Net
+(Graham et al. 2019), as MONAI has it.
 """
 
 from __future__ import annotations
@@ -15,15 +17,16 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_fill_holes, gaussian_filter
+from scipy.ndimage import binary_fill_holes, distance_transform_edt, gaussian_filter
+from skimage.feature import peak_local_max
 from skimage.measure import label
 from skimage.segmentation import watershed
 
 from mtl.errors import ParameterError
 from mtl.inference.segments import drop_small
 
-METHODS = ("components", "watershed")
-SMOOTHING = 1.0  # pixels, of the distance map
+METHODS = ("components", "shape", "watershed")
+SMOOTHING = 1.0  # pixels, of what is flooded
 
 Instances = NDArray[np.int32]
 
@@ -33,9 +36,10 @@ class Decoding:
     """How instances are made; every number is to be chosen on validation images.
 
     Args:
-        method: ``components`` or ``watershed``.
+        method: ``components``, ``shape`` or ``watershed``.
         threshold: of the probability.
-        marker: of the distance map (below: a marker), or of HoVer-Net's marker map (above).
+        min_distance: pixels between two peaks; without effect on ``components`` and on two signed maps.
+        marker: of the border map of two signed maps: what lies below is a marker.
         min_size: pixels; smaller instances are dropped.
 
     Raises:
@@ -44,7 +48,8 @@ class Decoding:
 
     method: str = "watershed"
     threshold: float = 0.5
-    marker: float = 0.6
+    min_distance: int = 5
+    marker: float = 0.4
     min_size: int = 20
 
     def __post_init__(self) -> None:
@@ -53,6 +58,8 @@ class Decoding:
         for name in ("threshold", "marker"):
             if not 0 < getattr(self, name) < 1:
                 raise ParameterError(f"{name} = {getattr(self, name)}: between 0 and 1 is expected")
+        if self.min_distance < 1:
+            raise ParameterError(f"min_distance = {self.min_distance}: at least 1 pixel is expected")
 
 
 def decode(
@@ -97,19 +104,25 @@ class _Foreground:
         by_watershed = decoding.method == "watershed"
         if by_watershed and self.hv_map is None:
             raise ParameterError("method 'watershed' needs the network's hv_map: return_hv=True is expected")
-        if not by_watershed or not self.mask.any():
+        if decoding.method == "components" or not self.mask.any():
             return self.parts
-        if len(self.hv_map) == 1:
-            inside = (self.distance < decoding.marker) & self.mask
-            return watershed(self.distance, self._markers(inside), mask=self.mask)
-        energy, border = self.border_energy
-        return watershed(energy, self._markers(self.mask & (border < decoding.marker)), mask=self.mask)
+        if by_watershed and len(self.hv_map) == 2:
+            energy, border = self.border_energy
+            markers = _with_every_part(self.mask & (border < decoding.marker), self.parts)
+            return watershed(energy, markers, mask=self.mask)
+        height = self.valleys if by_watershed else self.depth
+        return flooded_from_peaks(height, self.mask, decoding.min_distance, self.parts)
 
     @cached_property
-    def distance(self) -> NDArray[np.float32]:
-        """The map, smoothed inside the mask alone: outside, it was never learnt and is no distance."""
+    def depth(self) -> NDArray[np.float64]:
+        """Pixels from the edge of the mask."""
+        return depth_of(self.mask)
+
+    @cached_property
+    def valleys(self) -> NDArray[np.float32]:
+        """1 - map, smoothed inside the mask alone: outside, it was never learnt and is no distance."""
         weight = np.maximum(gaussian_filter(self.mask.astype(np.float32), SMOOTHING), 1e-6)
-        inside = np.where(self.mask, np.asarray(self.hv_map[0], np.float32), 0)
+        inside = np.where(self.mask, 1 - np.asarray(self.hv_map[0], np.float32), 0)
         return gaussian_filter(inside, SMOOTHING) / weight
 
     @cached_property
@@ -121,10 +134,30 @@ class _Foreground:
         border = GenerateInstanceBorder(kernel_size=5)(shown, np.asarray(self.hv_map, np.float32))
         return np.asarray(GenerateDistanceMap()(shown, border))[0], np.asarray(border)[0]
 
-    def _markers(self, inside: NDArray[np.bool_]) -> NDArray:
-        """Connected parts of ``inside``, and every component of the mask that has none."""
-        markers = label(inside, connectivity=1)
-        has_marker = np.zeros(self.parts.max() + 1, bool)
-        has_marker[self.parts[inside]] = True
-        without = ~has_marker[self.parts] & self.mask
-        return np.where(without, self.parts + markers.max(), markers)
+
+def depth_of(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Distance of each pixel ``(H, W)`` from the edge of the mask, slightly smoothed."""
+    return gaussian_filter(distance_transform_edt(mask), SMOOTHING)
+
+
+def flooded_from_peaks(
+    height: NDArray[np.floating], mask: NDArray[np.bool_], min_distance: int, parts: NDArray | None = None
+) -> NDArray[np.int32]:
+    """The mask ``(H, W)`` parted between peaks of ``height``; 0 outside.
+
+    min_distance: pixels between two peaks. parts: connected components of the mask, where they are at hand.
+    """
+    peaks = peak_local_max(height, min_distance=min_distance, labels=mask.astype(int), exclude_border=False)
+    inside = np.zeros(mask.shape, bool)
+    inside[tuple(peaks.T)] = True
+    markers = _with_every_part(inside, label(mask, connectivity=1) if parts is None else parts)
+    return watershed(-height, markers, mask=mask)
+
+
+def _with_every_part(inside: NDArray[np.bool_], parts: NDArray) -> NDArray:
+    """Connected parts of ``inside`` as markers, and every component of ``parts`` that has none."""
+    markers = label(inside, connectivity=1)
+    has_marker = np.zeros(parts.max() + 1, bool)
+    has_marker[parts[inside]] = True
+    without = ~has_marker[parts] & (parts > 0)
+    return np.where(without, parts + markers.max(), markers)

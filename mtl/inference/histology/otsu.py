@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_fill_holes, distance_transform_edt, gaussian_filter
+from scipy.ndimage import binary_fill_holes, gaussian_filter
 from skimage.color import rgb2hed
-from skimage.feature import peak_local_max
 from skimage.filters import threshold_otsu
 from skimage.morphology import remove_small_objects
-from skimage.segmentation import watershed
 
 from mtl.errors import DataError
+from mtl.inference.histology.decoding import depth_of, flooded_from_peaks
 from mtl.inference.segments import drop_small
 
 DARK = 0.3  # median brightness below which a picture is taken as fluorescence: bright nuclei on black
@@ -39,11 +38,7 @@ def otsu_nuclei(
         return np.zeros(stain.shape, np.int32)
     mask = binary_fill_holes(stain > threshold_otsu(stain))
     mask = remove_small_objects(mask, max_size=max(min_size - 1, 0))
-    distance = gaussian_filter(distance_transform_edt(mask), 1.0)
-    markers = np.zeros(mask.shape, np.int32)
-    peaks = peak_local_max(distance, min_distance=min_distance, labels=mask.astype(int), exclude_border=False)
-    markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
-    return drop_small(watershed(-distance, markers, mask=mask), min_size)
+    return drop_small(flooded_from_peaks(depth_of(mask), mask, min_distance), min_size)
 
 
 def nuclear_stain(image: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -53,8 +53,8 @@ class AnnotationRounds:
         """The decoding that fits a network on the validation tiles."""
         tiles = tuning_tiles(self.study, 0)
         maps = predict_maps(model, [tile.image for tile in tiles], device=self.study.fabric.device)
-        method = methods_of(self.study, ALL)[-1]
-        return Decoding(**tune_decoding(maps, tiles, method, self.study).settings)
+        tuned = [tune_decoding(maps, tiles, method, self.study) for method in methods_of(self.study, ALL)]
+        return Decoding(**max(tuned, key=lambda of: of.validation_pq).settings)
 
     def proposals(
         self, tile: NucleiTile, maps: NucleiMaps, found: np.ndarray

@@ -7,7 +7,7 @@ from typing import Any
 from mtl.evaluation.histology import image_scores
 from mtl.inference.histology import Decoding, decode, predict_maps
 from mtl.studies.histology.loss_sets import Training, arm_name
-from mtl.studies.histology.scoring import MARKERS, TEST, THRESHOLDS, methods_of, tuning_tiles
+from mtl.studies.histology.scoring import TEST, candidates, methods_of, tuning_tiles
 from mtl.studies.histology.study import HistologyStudy
 from mtl.targets.histology import HV_MAPS
 from mtl.training.forecast import (
@@ -69,7 +69,7 @@ def _scoring_seconds(study: HistologyStudy, training: Training) -> float:
             image_scores(decode(truth, maps, Decoding(method)), tile.instances)
 
     decoding = seconds_of(decode_and_score, device) / len(methods)
-    points = sum(len(THRESHOLDS) * (len(MARKERS[p.hv]) if method == "watershed" else 1) for method in methods)
+    points = sum(len(candidates(method, p)) for method in methods)
     tuned, scored = len(tuning_tiles(study, training.fold)), len(study.part(training.fold, TEST))
     scored += len(study.outside_tiles)
     return (tuned + scored) * predicting + (tuned * points + scored * len(methods)) * decoding

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -19,14 +19,24 @@ from mtl.evaluation.histology import calibration_scores, image_scores
 from mtl.evaluation.objects import count_objects, object_metrics
 from mtl.evaluation.protocol import require_same_test_set
 from mtl.files import read_json, sha256_of, write_json
-from mtl.inference.histology import Decoding, NucleiMaps, decode, decode_each, otsu_nuclei, predict_maps
+from mtl.inference.histology import (
+    METHODS,
+    Decoding,
+    NucleiMaps,
+    decode,
+    decode_each,
+    otsu_nuclei,
+    predict_maps,
+)
 from mtl.studies.code_fingerprint import decoding_code_fingerprint
 from mtl.studies.histology.loss_sets import Training, arm_name
+from mtl.studies.histology.parameters import HistologyParameters
 from mtl.studies.histology.study import HistologyStudy
 from mtl.studies.histology.validation import THRESHOLDS
 
-MARKERS = {"distance": (0.5, 0.6, 0.75), "hover": (0.3, 0.4, 0.55)}
-OTSU_GRID = {"min_distance": (3, 5, 8), "sigma": (0.5, 1.0, 2.0)}
+MIN_DISTANCES = (3, 5, 8, 12)
+MARKERS = (0.3, 0.4, 0.55)
+OTSU_GRID = {"min_distance": MIN_DISTANCES, "sigma": (0.5, 1.0, 2.0)}
 OTSU = "otsu"
 TEST, OUTSIDE = "test", "outside"
 EVALUATION_NOTEBOOK = "04_label_fractions"
@@ -43,24 +53,30 @@ class Chosen:
 
 def methods_of(study: HistologyStudy, losses: str) -> tuple[str, ...]:
     """Decodings that a network of this set allows: a map that was never trained floods nothing."""
-    return ("components", "watershed") if "hv" in study.tasks(losses) else ("components",)
+    return METHODS if "hv" in study.tasks(losses) else tuple(name for name in METHODS if name != "watershed")
+
+
+def candidates(method: str, parameters: HistologyParameters) -> list[Decoding]:
+    """Decodings that are tried on validation tiles."""
+    p = parameters
+    plain = [Decoding(method, threshold, min_size=p.min_nucleus_pixels) for threshold in THRESHOLDS]
+    if method == "components":
+        return plain
+    if method == "watershed" and p.hv == "hover":
+        return [replace(one, marker=marker) for one, marker in product(plain, MARKERS)]
+    return [replace(one, min_distance=pixels) for one, pixels in product(plain, MIN_DISTANCES)]
 
 
 def tune_decoding(
     maps: Sequence[NucleiMaps], tiles: Sequence[NucleiTile], method: str, study: HistologyStudy
 ) -> Chosen:
-    """The threshold, and for the watershed the marker, with the highest mean PQ on validation tiles."""
-    p = study.parameters
-    markers = MARKERS[p.hv] if method == "watershed" else (Decoding.marker,)
-    candidates = [
-        Decoding(method, threshold, marker, p.min_nucleus_pixels)
-        for threshold, marker in product(THRESHOLDS, markers)
-    ]
+    """The candidate with the highest mean PQ on validation tiles."""
+    tried = candidates(method, study.parameters)
 
     def found_in(place: int) -> Iterable[np.ndarray]:
-        return decode_each(maps[place].probability, maps[place].hv_map, candidates)
+        return decode_each(maps[place].probability, maps[place].hv_map, tried)
 
-    best, pq = _best(candidates, found_in, tiles)
+    best, pq = _best(tried, found_in, tiles)
     return Chosen(asdict(best), pq)
 
 
@@ -68,12 +84,12 @@ def tune_otsu(study: HistologyStudy, fold: int) -> Chosen:
     """Settings of the baseline, chosen on the same validation tiles."""
     tiles = tuning_tiles(study, fold)
     grid = [dict(zip(OTSU_GRID, values, strict=True)) for values in product(*OTSU_GRID.values())]
-    candidates = [point | {"min_size": study.parameters.min_nucleus_pixels} for point in grid]
+    tried = [point | {"min_size": study.parameters.min_nucleus_pixels} for point in grid]
 
     def found_in(place: int) -> Iterable[np.ndarray]:
-        return (otsu_nuclei(tiles[place].image, **settings) for settings in candidates)
+        return (otsu_nuclei(tiles[place].image, **settings) for settings in tried)
 
-    return Chosen(*_best(candidates, found_in, tiles))
+    return Chosen(*_best(tried, found_in, tiles))
 
 
 def _best(

@@ -9,7 +9,7 @@ import torch
 from mtl.datasets.phantoms.histology import histology_phantom
 from mtl.errors import DataError, ParameterError
 from mtl.evaluation.histology import image_scores
-from mtl.inference.histology import Decoding, decode, decode_each, otsu_nuclei, predict_maps
+from mtl.inference.histology import METHODS, Decoding, decode, decode_each, otsu_nuclei, predict_maps
 from mtl.inference.histology import prediction as prediction_module
 from mtl.models.histology import UNetMultiTask
 from mtl.targets.histology import HV_MAPS
@@ -22,11 +22,8 @@ def tiles():
 
 @pytest.mark.parametrize("maps", HV_MAPS)
 def test_exact_maps_give_the_nuclei_back(tiles, maps: str) -> None:
-    marker = 0.6 if maps == "distance" else 0.4
     for tile in tiles:
-        found = decode(
-            (tile.instances > 0) * 0.98 + 0.01, HV_MAPS[maps](tile.instances), Decoding(marker=marker)
-        )
+        found = decode((tile.instances > 0) * 0.98 + 0.01, HV_MAPS[maps](tile.instances), Decoding())
         together = decode((tile.instances > 0) * 0.98 + 0.01, None, Decoding("components"))
         assert image_scores(found, tile.instances)["pq"] > 0.8
         assert image_scores(found, tile.instances)["pq"] > image_scores(together, tile.instances)["pq"]
@@ -40,13 +37,37 @@ def test_many_decodings_at_once_give_what_each_gives(tiles, maps: str) -> None:
     probability = np.clip((tile.instances > 0) * 0.6 + rng.uniform(0, 0.4, tile.shape), 0, 1)
     hv = HV_MAPS[maps](tile.instances)
     asked = [
-        Decoding(method, threshold, marker, 5)
-        for method in ("components", "watershed")
+        Decoding(method, threshold, min_distance, marker, 5)
+        for method in METHODS
         for threshold in (0.3, 0.5)
-        for marker in (0.4, 0.6)
+        for min_distance, marker in ((3, 0.4), (8, 0.6))
     ]
     for decoding, found in zip(asked, decode_each(probability, hv, asked), strict=True):
         np.testing.assert_array_equal(found, decode(probability, hv, decoding))
+
+
+def two_discs(gap: int) -> tuple[np.ndarray, np.ndarray]:
+    """Masks of two discs of radius 7 whose centres are ``gap`` pixels apart."""
+    y, x = np.mgrid[:24, : 24 + gap]
+    return np.hypot(y - 12, x - 12) <= 7, np.hypot(y - 12, x - 12 - gap) <= 7
+
+
+def test_touching_discs_part_by_their_shape_alone() -> None:
+    left, right = two_discs(12)
+    assert (left & right).any()
+    probability = (left | right) * 0.9
+    found = decode(probability, None, Decoding("shape", min_distance=5))
+    assert found.max() == 2 and found[12, 12] != found[12, 24]
+    assert image_scores(found, np.where(left, 1, 2 * right))["pq"] > 0.9
+    assert decode(probability, None, Decoding("components")).max() == 1
+    assert decode(probability, None, Decoding("shape", min_distance=13)).max() == 1
+
+
+def test_small_neighbours_of_a_large_nucleus_are_kept_however_far_apart_peaks_must_be() -> None:
+    probability = np.zeros((30, 30))
+    probability[2:20, 2:20], probability[22:27, 5:10] = 0.9, 0.9
+    for method in ("components", "shape"):
+        assert decode(probability, None, Decoding(method, min_distance=20)).max() == 2
 
 
 def test_a_component_without_a_marker_is_one_nucleus() -> None:
@@ -63,7 +84,7 @@ def test_small_ones_are_dropped_and_holes_are_filled() -> None:
     assert decode(probability, None, Decoding("components", min_size=1)).max() == 2
 
 
-@pytest.mark.parametrize("method", ["components", "watershed"])
+@pytest.mark.parametrize("method", METHODS)
 def test_nothing_above_the_threshold_is_no_nucleus(method: str) -> None:
     for maps in (1, 2):
         empty = decode(np.zeros((16, 16)), np.zeros((maps, 16, 16), np.float32), Decoding(method))
@@ -73,7 +94,7 @@ def test_nothing_above_the_threshold_is_no_nucleus(method: str) -> None:
 def test_a_missing_map_and_settings_out_of_range_are_named() -> None:
     with pytest.raises(ParameterError, match="return_hv=True"):
         decode(np.ones((8, 8)), None, Decoding("watershed"))
-    for wrong in ({"method": "magic"}, {"threshold": 1.0}, {"marker": 0.0}):
+    for wrong in ({"method": "magic"}, {"threshold": 1.0}, {"marker": 0.0}, {"min_distance": 0}):
         with pytest.raises(ParameterError, match=next(iter(wrong))):
             Decoding(**wrong)
 

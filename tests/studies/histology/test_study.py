@@ -54,7 +54,7 @@ def test_losses_that_a_set_leaves_out_train_nothing(trained: HistologyStudy) -> 
     before, after = trained.untrained_model(training).state_dict(), trained.model(training).state_dict()
     moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert moved == {"encoder", "decoder"}
-    assert methods_of(trained, "segmentation_only") == ("components",)
+    assert methods_of(trained, "segmentation_only") == ("components", "shape")
 
 
 def test_the_loss_falls_and_nuclei_are_found_in_a_short_run(tmp_path: Path) -> None:
