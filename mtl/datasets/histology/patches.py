@@ -14,7 +14,7 @@ from mtl.datasets.histology.tiles import NucleiTile
 from mtl.errors import ParameterError
 
 Maps = Callable[[np.ndarray], np.ndarray]
-UNAUGMENTED = StainAugmentation(0, 0, 0, turns=False)
+UNAUGMENTED = StainAugmentation(0, 0, 0, 0, 0, turns=False)
 
 
 class PatchDataset(Dataset):

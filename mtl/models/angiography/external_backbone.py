@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ class ExternalVideoBackbone(nn.Module):
         channels: of what it gives; width: D that is wanted.
         output: key or attribute to take; None: the output itself, or the last of a sequence.
         skip: tokens at the front that stand for no place (class tokens).
-        heads, pool: as in `VideoEncoder`.
+        heads, pool: as in `VideoEncoder`; ``places`` wants ``grid``.
         grid: ``(t, h, w)`` of tokens for pictures; of a feature map it is noted at each call.
     """
 
@@ -45,7 +46,7 @@ class ExternalVideoBackbone(nn.Module):
         self.width, self.grid = width, None if grid is None else tuple(grid)
         self.project = nn.Linear(channels, width)
         self.norm = nn.LayerNorm(width)
-        self.pool = make_pool(pool, width, heads)
+        self.pool = make_pool(pool, width, heads, None if grid is None else math.prod(grid))
 
     def forward(self, video: Tensor) -> tuple[Tensor, Tensor]:
         """``(B, C, T, H, W)`` to tokens ``(B, N, width)`` and pooled ``(B, width)``.

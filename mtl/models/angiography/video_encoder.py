@@ -30,7 +30,7 @@ class VideoEncoder(nn.Module):
         frames, image_size: of the longest clip; ``image_size`` is one side or (height, width).
         tubelet: (frames, height, width) of a token.
         in_channels: of the video; width: D; depth, heads, mlp_ratio, dropout: of the transformer.
-        positions: ``learned`` or ``sinusoidal``; pool: ``attention`` or ``mean``.
+        positions: ``learned`` or ``sinusoidal``; pool: ``attention``, ``mean`` or ``places``.
         mean, std: of pixels in [0, 1], taken off inside the network.
 
     Raises:
@@ -74,7 +74,7 @@ class VideoEncoder(nn.Module):
             TransformerBlock(width, heads, mlp_ratio, dropout=dropout) for _ in range(depth)
         )
         self.norm = nn.LayerNorm(width)
-        self.pool = make_pool(pool, width, heads)
+        self.pool = make_pool(pool, width, heads, self.grid[0] * self.grid[1] * self.grid[2])
 
     def forward(self, video: Tensor) -> tuple[Tensor, Tensor]:
         """Encode a batch.

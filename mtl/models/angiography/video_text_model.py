@@ -69,7 +69,7 @@ class VideoTextModel(PartitionedModel, PyTorchModelHubMixin):
     Args:
         vocabulary: number of token ids; pad, eos: two of them; context: most tokens in a row.
         width, heads, dropout: of all transformers; embedding: of the common space, ``width`` where not given.
-        frames, image_size, tubelet, video_depth, positions, pool: of the `VideoEncoder`.
+        frames, image_size, tubelet, video_depth, positions, pool, mean, std: of the `VideoEncoder`.
         text_depth, text_pool: of the `TextEncoder`; text_model: a Hugging Face model instead.
         caption_depth: of the `CaptioningDecoder`.
         masked_width, masked_depth, mask_ratio, mask_shape, masked_target: of the `MaskedVideoDecoder`.
@@ -100,6 +100,8 @@ class VideoTextModel(PartitionedModel, PyTorchModelHubMixin):
         video_depth: int = 6,
         positions: str = "learned",
         pool: str = "attention",
+        mean: float = 0.5,
+        std: float = 0.25,
         text_depth: int = 6,
         text_pool: str = "eos",
         text_model: str = "",
@@ -117,7 +119,7 @@ class VideoTextModel(PartitionedModel, PyTorchModelHubMixin):
         embedding = embedding or width
         self.video = self.make_video(
             frames=frames, image_size=image_size, tubelet=tubelet, width=width, depth=video_depth,
-            heads=heads, positions=positions, pool=pool, dropout=dropout,
+            heads=heads, positions=positions, pool=pool, dropout=dropout, mean=mean, std=std,
         )  # fmt: skip
         self.text = self.make_text(
             text_model, vocabulary=vocabulary, width=width, depth=text_depth, heads=heads, context=context,

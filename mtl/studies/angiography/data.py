@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from joblib import Memory
 from tokenizers import Tokenizer
@@ -32,6 +33,7 @@ from mtl.training.sampling import EpochLoader, MixingRatioSampler
 STREAMS = {"train": 0, "validation": 1_000_003, "test": 2_000_003}
 FEWEST = 8  # studies of a phantom's validation part
 LOCATION_ROWS = ("aref", "gcap")
+LIT = 200  # clips that mean and spread of the pixels are taken from
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,15 @@ def with_known_reports(clips: Sequence[Clip], fraction: float, seed: int) -> dic
 def clip_dataset(clips: Sequence[Clip], parameters: AngiographyParameters, **options: Any) -> ClipDataset:
     """Samples of the clips at the run's size, as they are where no augmentation is given."""
     return ClipDataset(clips, parameters.frames, parameters.size, **options)
+
+
+def light_of(clips: Sequence[Clip], parameters: AngiographyParameters) -> tuple[float, float]:
+    """Mean and standard deviation of pixels in [0, 1], over up to ``LIT`` clips spread over all of them."""
+    chosen = clips[:: -(-len(clips) // LIT)]
+    videos = [sample["video"] for sample in clip_dataset(chosen, parameters, cache=False)]
+    mean = float(np.mean([video.mean() for video in videos]))
+    square = float(np.mean([video.square().mean() for video in videos]))
+    return round(mean, 4), round(max(square - mean**2, 1e-4) ** 0.5, 4)
 
 
 def training_loader(

@@ -49,6 +49,7 @@ class AngiographyParameters(StudyParameters):
     # networks
     tubelet_frames: int = Field(2, ge=1, description="frames of a tubelet")
     tubelet_side: int = Field(8, ge=2, description="pixels along a side of a tubelet")
+    pool: Literal["attention", "mean", "places"] = Field("places", description="of tokens to one vector")
     width: int = Field(128, ge=16, description="channels of video and text encoder and of the captioner")
     video_depth: int = Field(4, ge=1, description="transformer blocks of the video encoder")
     text_depth: int = Field(2, ge=1, description="transformer blocks of the text encoder")

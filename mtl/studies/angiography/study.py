@@ -18,6 +18,7 @@ from mtl.models.angiography import VideoTextModel
 from mtl.studies.angiography.data import (
     ClipParts,
     freeze_parts,
+    light_of,
     open_parts,
     open_tokenizer,
     training_loader,
@@ -91,6 +92,11 @@ class AngiographyStudy:
         """The run's tokeniser, the same for every network."""
         return open_tokenizer(self.parameters, self.parts, self.run)
 
+    @cached_property
+    def light(self) -> tuple[float, float]:
+        """Mean and standard deviation of the training part's pixels, in [0, 1]; see ``light_of``."""
+        return light_of(self.parts.train, self.parameters)
+
     def training_clips(self, variant: str) -> list[Clip]:
         """What a variant learns from: the run's training part, but where reports are copied."""
         p = self.variant_parameters(variant)
@@ -151,7 +157,7 @@ class AngiographyStudy:
     def untrained_model(self, training: Training) -> VideoTextModel:
         """The network with random weights: the same ones for all variants of a seed that share its sizes."""
         p, seed = self.variant_parameters(training.variant), self._seed("initial weights", training)
-        return random_network(p, self.tokenizer, seed)
+        return random_network(p, self.tokenizer, self.light, seed)
 
     def loss(self, variant: str, gather: bool = True) -> MultitaskLoss:
         """All objectives, with the settings of a variant; ``gather``: reports of all ranks are contrasted."""

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtl.datasets.histology import NucleiTile, PatchDataset, StainAugmentation, collate
+from mtl.datasets.histology.augmentation import hue_turn
 from mtl.datasets.histology.patches import patch_places
 from mtl.datasets.phantoms.histology import histology_phantom
 from mtl.errors import ParameterError
@@ -45,7 +46,7 @@ def test_a_patch_is_what_the_tile_holds_there(phantom) -> None:
 
 
 def test_every_part_of_a_sample_is_turned_alike(phantom) -> None:
-    turned = dataset(phantom, augmentation=StainAugmentation(0, 0, 0))
+    turned = dataset(phantom, augmentation=StainAugmentation(0, 0, 0, 0, 0))
     marked = [
         NucleiTile(t.id, np.repeat(((t.instances > 0) * 255)[..., None], 3, 2).astype(np.uint8), t.instances,
                    t.source, t.group)
@@ -106,7 +107,24 @@ def test_weights_come_from_the_outlined_nuclei_and_batches_are_stacked(phantom) 
 def test_stains_change_within_range_and_nothing_changes_at_zero(phantom) -> None:
     image = phantom[0].image.astype(np.float32) / 255
     rng = np.random.default_rng(0)
-    assert StainAugmentation(0, 0, 0).recolour(image, rng) is image
-    changed = StainAugmentation(0.3, 0.05, 0.3).recolour(image, rng)
-    assert changed.dtype == np.float32 and changed.min() >= 0 and changed.max() <= 1
-    assert 0.005 < np.abs(changed - image).mean() < 0.3
+    assert StainAugmentation(0, 0, 0, 0, 0).recolour(image, rng) is image
+    for changes in ((0.3, 0.05, 0.3, 0, 0), (0, 0, 0, 1, 1), ()):
+        changed = StainAugmentation(*changes).recolour(image, rng)
+        assert changed.dtype == np.float32 and changed.min() >= 0 and changed.max() <= 1
+        assert 0.005 < np.abs(changed - image).mean() < 0.4
+
+
+def test_another_hue_leaves_white_white_and_as_much_light_absorbed_in_all(phantom) -> None:
+    turn = hue_turn(2.0, 1.0)
+    density = np.random.default_rng(0).uniform(0, 2, (50, 3))
+    np.testing.assert_allclose((density @ turn).mean(axis=1), density.mean(axis=1))
+    np.testing.assert_allclose(np.linalg.norm(density @ turn, axis=1), np.linalg.norm(density, axis=1))
+    np.testing.assert_allclose(hue_turn(0.0, 1.0), np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(hue_turn(2 * np.pi / 3, 1.0), np.roll(np.eye(3), 1, axis=1), atol=1e-12)
+    np.testing.assert_allclose(
+        density @ hue_turn(1.0, 0.0), density.mean(axis=1, keepdims=True) + 0 * density
+    )
+    still = StainAugmentation(0, 0, 0, 1, 1).recolour(
+        np.ones((4, 4, 3), np.float32), np.random.default_rng(1)
+    )
+    assert (still == 1).all()

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mtl.errors import ParameterError
-from mtl.models.angiography.transformer import CrossAttention, SelfAttention, TransformerBlock
+from mtl.models.angiography.transformer import CrossAttention, SelfAttention, TransformerBlock, attend
 
 
 def peer(attention: SelfAttention, width: int) -> nn.MultiheadAttention:
@@ -78,3 +78,16 @@ def test_a_block_is_pre_norm_and_residual() -> None:
 def test_heads_must_share_the_width() -> None:
     with pytest.raises(ParameterError, match="width=10, heads=4"):
         TransformerBlock(10, 4)
+
+
+def test_attention_of_bfloat16_has_the_gradients_of_float32() -> None:
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 2, length, 8).bfloat16().requires_grad_() for length in (5, 7, 7))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = attend(q, k, v)
+    assert found.dtype == torch.bfloat16
+    found.float().square().sum().backward()
+    wide = [x.detach().float().requires_grad_() for x in (q, k, v)]
+    nn.functional.scaled_dot_product_attention(*wide).square().sum().backward()
+    for narrow, exact in zip((q, k, v), wide, strict=True):
+        torch.testing.assert_close(narrow.grad.float(), exact.grad, atol=0.02, rtol=0.02)

@@ -10,6 +10,7 @@ from torch import nn
 
 from mtl.errors import DataError, ParameterError
 from mtl.models.angiography import ExternalVideoBackbone, VideoEncoder
+from mtl.models.angiography.pooling import POOLS, PlacePool, make_pool
 from mtl.models.angiography.positions import SpaceTimePositions
 from mtl.models.angiography.tubelets import tubelets_at, tubelets_of, video_of
 
@@ -46,7 +47,7 @@ def test_some_tubelets_are_those_of_all() -> None:
     assert torch.equal(tubelets_at(video, (2, 4, 4), places), expected)
 
 
-@pytest.mark.parametrize("pool", ["attention", "mean"])
+@pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
 def test_shapes_and_grid(pool: str, positions: str) -> None:
     encoder = small(pool=pool, positions=positions)
@@ -54,6 +55,20 @@ def test_shapes_and_grid(pool: str, positions: str) -> None:
     assert encoder.grid == (2, 2, 3) and tokens.shape == (2, 12, 16) and pooled.shape == (2, 16)
     if pool == "mean":
         torch.testing.assert_close(pooled, tokens.mean(1))
+
+
+def test_places_are_weighed_one_by_one_and_missing_ones_say_nothing() -> None:
+    pool = PlacePool(8, 6).double()
+    tokens = torch.rand(2, 6, 8, dtype=torch.float64)
+    blocks = pool.out.weight.view(8, 6, -1)
+    expected = pool.out.bias + sum(pool.narrow(tokens[:, n]) @ blocks[:, n].T for n in range(6))
+    torch.testing.assert_close(pool(tokens), expected)
+    four = pool.out.bias + sum(pool.narrow(tokens[:, n]) @ blocks[:, n].T for n in range(4))
+    torch.testing.assert_close(pool(tokens[:, :4]), four)
+    with pytest.raises(DataError, match="6 places"):
+        pool(torch.rand(2, 7, 8, dtype=torch.float64))
+    with pytest.raises(ParameterError, match="attention, mean"):
+        make_pool("places", 8, 2)
 
 
 def test_the_embedding_is_a_strided_convolution() -> None:
