@@ -65,7 +65,7 @@ study = AngiographyStudy(parameters)
 first = study.first
 tables = scoring.score_network(study, first)
 settings = {"n_resamples": parameters.n_bootstrap, "seed": parameters.seed}
-tasks = study.tasks(first.variant)
+tasks = study.learnt(first.variant)
 facts = {"objectives": ", ".join(tasks), "test clips": len(study.parts.test), "scores": ", ".join(tables)}
 show_table(pd.DataFrame([facts]), source="predictions/", caption="What is scored", index=False)
 

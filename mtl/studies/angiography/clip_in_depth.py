@@ -51,7 +51,7 @@ class SeenClip:
 
 def look_at(study: AngiographyStudy, training: Training, clip: Clip) -> SeenClip:
     """Write the clip's report and look where attention lay. Raises ``ParameterError`` without captions."""
-    if "captioning" not in study.tasks(training.variant):
+    if "captioning" not in study.learnt(training.variant):
         raise ParameterError(
             f"weight_captioning: {training.variant!r} has no captioning objective, and writes no report"
         )
@@ -78,7 +78,7 @@ def _looks(study: AngiographyStudy, model: VideoTextModel, clips: list[Clip]) ->
 def attention_table(study: AngiographyStudy, training: Training) -> pd.DataFrame:
     """A row per test clip with a planted box: its report's attention against the first box."""
     clips = [clip for clip in study.parts.test if clip.stenoses]
-    if not clips or "captioning" not in study.tasks(training.variant):
+    if not clips or "captioning" not in study.learnt(training.variant):
         return pd.DataFrame()
     seen = list(_looks(study, study.model(training).to(study.fabric.device), clips))
     return grounding_scores(
@@ -90,7 +90,7 @@ def attention_table(study: AngiographyStudy, training: Training) -> pd.DataFrame
 
 def nearest_reports_to(study: AngiographyStudy, training: Training, clip: Clip) -> pd.DataFrame:
     """Training reports nearest to a clip: ``report``, ``cosine``; no row without a contrastive objective."""
-    if "contrastive" not in study.tasks(training.variant):
+    if "contrastive" not in study.learnt(training.variant):
         return pd.DataFrame()
     p, device, autocast = study.parameters, study.fabric.device, study.fabric.autocast
     model = study.model(training).to(device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from mtl.losses.angiography import MultitaskLoss
 from mtl.models.angiography import VideoTextModel
 from mtl.models.angiography.masked_video import masked_video
+from mtl.studies.angiography.variants import learnt
 from mtl.training.objective import Batch, TaskLosses
 
 #: Objective to the parts of the network that it trains.
@@ -18,14 +19,15 @@ PARTS = {
     "contrastive": ("video", "text", "alignment"),
     "captioning": ("video", "caption"),
     "masked": ("video", "masked"),
-    "distillation": ("video", "text", "alignment"),
 }
-WHOLE_CLIP = ("contrastive", "captioning", "distillation")
 
 
-def parts_of(tasks: Sequence[str]) -> tuple[str, ...]:
-    """Parts of the network that some of the objectives train, each once."""
-    return tuple(dict.fromkeys(part for task in tasks for part in PARTS[task]))
+def parts_of(tasks: Sequence[str], distilled: str = "contrastive") -> tuple[str, ...]:
+    """Parts of the network that some of the objectives train, each once.
+
+    distilled: what a teacher hands on, ``contrastive``, ``captioning`` or ``both``.
+    """
+    return tuple(dict.fromkeys(part for task in learnt(tasks, distilled) for part in PARTS[task]))
 
 
 class AngiographyObjective:
@@ -78,17 +80,8 @@ class AngiographyObjective:
         self, model: VideoTextModel, batch: Batch, units: Mapping[str, int]
     ) -> dict[str, Tensor]:
         """Outputs of the objectives that look at the whole clip, for clips whose report is known."""
-        if not any(task in units for task in WHOLE_CLIP):
-            return {}
-        memory, pooled = model.video(batch["video"][: batch["n_reports"]])
-        output: dict[str, Tensor] = {}
-        if "contrastive" in units or "distillation" in units:
-            output |= aligned(model, pooled, batch["tokens"])
-        if "captioning" in units:
-            output["caption_logits"] = caption_logits(
-                model, batch["captions"], batch["caption_lengths"], memory
-            )
-        return output
+        wanted = set(learnt(units, self.loss.config.distilled)) - {"masked"}
+        return reported(model, batch, wanted) if wanted else {}
 
     def _follow(self, model: VideoTextModel) -> None:
         """The model's own average takes in its present weights, once per training batch."""
@@ -99,8 +92,16 @@ class AngiographyObjective:
     def _taught(self, model: VideoTextModel, batch: Batch) -> dict[str, Tensor]:
         """What the teacher says of clips and reports."""
         teacher = model.teacher.module if self.teacher is None else self.teacher
-        pooled = teacher.video(batch["video"][: batch["n_reports"]])[1]
-        return aligned(teacher, pooled, batch["tokens"])
+        return reported(teacher, batch, learnt(["distillation"], self.loss.config.distilled))
+
+
+def reported(model: VideoTextModel, batch: Batch, wanted: Collection[str]) -> dict[str, Tensor]:
+    """Outputs for clips whose report is known: what ``contrastive`` and ``captioning`` need, if wanted."""
+    memory, pooled = model.video(batch["video"][: batch["n_reports"]])
+    output = aligned(model, pooled, batch["tokens"]) if "contrastive" in wanted else {}
+    if "captioning" in wanted:
+        output["caption_logits"] = caption_logits(model, batch["captions"], batch["caption_lengths"], memory)
+    return output
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -68,6 +69,9 @@ class AngiographyParameters(StudyParameters):
     duplicate_aware: bool = Field(True, description="identical reports of a batch count as positives")
     location_tasks: bool = Field(True, description="finding -> box and box -> finding beside captions")
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="of the captioning loss")
+    distilled: Literal["contrastive", "captioning", "both"] = Field(
+        "contrastive", description="what a teacher hands on: who belongs to whom, the next tokens, or both"
+    )
     distillation_temperature: float = Field(2.0, gt=0, description="of teacher and student")
     teacher: str = Field("", description="folder of a trained network to distil; empty: the own average")
     teacher_decay: float = Field(
@@ -99,8 +103,9 @@ class AngiographyParameters(StudyParameters):
     clip: float = Field(1.0, ge=0, description="largest gradient norm; 0: no clipping")
     workers: int = Field(0, ge=0, description="processes that load data; 0: none")
     balancer: BalancerName = Field("fixed", description="how the objectives are combined")
-    masked_from: float = Field(1.0, ge=0, description="balancer=schedule: factor of masked at the start")
-    masked_to: float = Field(1.0, ge=0, description="balancer=schedule: factor of masked at the end")
+    scheduled: str = Field(
+        "", description="balancer=schedule: factors at both ends, as masked=1:0.1, by comma; empty: none"
+    )
     schedule: Literal["linear", "cosine", "step"] = Field("cosine", description="how it gets there")
     schedule_warm_up: float = Field(0.0, ge=0, lt=1, description="share of the steps before it starts")
     probe_every: int = Field(60, ge=0, description="steps between gradient diagnostics; 0: only both ends")
@@ -129,6 +134,24 @@ class AngiographyParameters(StudyParameters):
         return {objective: getattr(self, name) for objective, name in WEIGHTS.items()}
 
     @property
+    def schedules(self) -> dict[str, tuple[float, float]]:
+        """``scheduled``: objective to the factors of its weight at the start and at the end."""
+        found: dict[str, tuple[float, float]] = {}
+        for entry in _names(self.scheduled):
+            name, _, factors = entry.partition("=")
+            try:
+                start, end = (float(factor) for factor in factors.split(":"))
+            except ValueError:
+                start = end = math.nan
+            if name not in WEIGHTS or name in found or not (0 <= start < math.inf and 0 <= end < math.inf):
+                raise ValueError(
+                    f"scheduled: {entry!r} is not NAME=START:END with a NAME of {', '.join(WEIGHTS)} (each "
+                    "once) and factors from 0 on"
+                )
+            found[name] = start, end
+        return found
+
+    @property
     def grid(self) -> tuple[int, int, int]:
         """Tubelets of a clip along time, height and width."""
         return (self.frames // self.tubelet_frames, *(self.size // self.tubelet_side,) * 2)
@@ -148,6 +171,8 @@ class AngiographyParameters(StudyParameters):
             raise ValueError(f"variants: {ALL!r} must be among them, everything is compared with it")
         if not any(self.weights.values()):
             raise ValueError("all weights are 0: nothing would be learnt")
+        if self.schedules and self.balancer != "schedule":
+            raise ValueError(f"scheduled={self.scheduled!r} has no effect without balancer='schedule'")
         self._check_source()
         self._check_variants()
         self._check_sizes()

@@ -77,10 +77,10 @@ def score_network(study: AngiographyStudy, training: Training) -> dict[str, pd.D
         return read_scores(study, training)
     except MissingArtefactError:
         pass
-    model, tasks = study.model(training).to(study.fabric.device).eval(), study.tasks(training.variant)
+    model, tasks = study.model(training).to(study.fabric.device).eval(), study.learnt(training.variant)
     batches = test_batches(study, study.parts.test)
     tables: dict[str, pd.DataFrame] = {}
-    if "contrastive" in tasks or "distillation" in tasks:
+    if "contrastive" in tasks:
         tables |= retrieval_tables(study, model, batches)
     if "captioning" in tasks:
         tables["tokens"] = token_table(study, model, batches)

@@ -35,6 +35,7 @@ from mtl.studies.angiography.variants import (
     Training,
     changes,
     changes_nothing,
+    learnt,
     shown_variant,
     trained_by,
 )
@@ -154,6 +155,10 @@ class AngiographyStudy:
         weights = self.variant_parameters(variant).weights
         return tuple(task for task in WEIGHTS if weights[task] > 0)
 
+    def learnt(self, variant: str) -> tuple[str, ...]:
+        """What a variant's networks learn, from reports, films and a teacher; see ``variants.learnt``."""
+        return learnt(self.tasks(variant), self.parameters.distilled)
+
     def untrained_model(self, training: Training) -> VideoTextModel:
         """The network with random weights: the same ones for all variants of a seed that share its sizes."""
         p, seed = self.variant_parameters(training.variant), self._seed("initial weights", training)
@@ -169,6 +174,7 @@ class AngiographyStudy:
                 gather=gather,
                 label_smoothing=p.label_smoothing,
                 temperature=p.distillation_temperature,
+                distilled=p.distilled,
             )
         )
 
@@ -188,17 +194,21 @@ class AngiographyStudy:
     def settings(self, training: Training) -> Stage:
         """What trains in a network, how fast, how long."""
         p, tasks = self.variant_parameters(training.variant), self.tasks(training.variant)
-        moves = {"initial": {"masked": p.masked_from}, "final": {"masked": p.masked_to}}
-        options = moves | {"kind": p.schedule, "warm_up": p.schedule_warm_up}
-        scheduled = p.balancer == "schedule" and "masked" in tasks
+        ends = {name: ends for name, ends in p.schedules.items() if name in tasks}
+        moves = {
+            "initial": {name: start for name, (start, _) in ends.items()},
+            "final": {name: end for name, (_, end) in ends.items()},
+            "kind": p.schedule,
+            "warm_up": p.schedule_warm_up,
+        }
         return Stage(
             name=training.variant,
-            learning_rates={part: getattr(p, RATES[part]) for part in parts_of(tasks)},
+            learning_rates={part: getattr(p, RATES[part]) for part in parts_of(tasks, p.distilled)},
             epochs=p.epochs,
             tasks=tasks,
             task_weights={task: p.weights[task] for task in tasks},
             balancer=p.balancer,
-            balancer_options=options if scheduled else {},
+            balancer_options=moves if p.balancer == "schedule" else {},
             weight_decay=p.weight_decay,
             min_learning_rate=p.min_lr,
             warm_up=p.warm_up,
@@ -255,7 +265,7 @@ class AngiographyStudy:
         """Scores on the validation part; see ``validation_scores``."""
         p = self.variant_parameters(training.variant)
         return validation_scores(
-            model, self.parts.validation, self.tokenizer, p, self.tasks(training.variant),
+            model, self.parts.validation, self.tokenizer, p, self.learnt(training.variant),
             self.fabric.device, self.fabric.autocast,
         )  # fmt: skip
 

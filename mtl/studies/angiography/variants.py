@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,11 @@ WEIGHTS = {
     "distillation": "weight_distillation",
 }
 ALL = "all"
+HANDED_ON = {
+    "contrastive": ("contrastive",),
+    "captioning": ("captioning",),
+    "both": ("contrastive", "captioning"),
+}
 #: Variant to the parameters that it changes: leave-one-objective-out, and one objective alone.
 OBJECTIVES: dict[str, dict[str, Any]] = {
     ALL: {},
@@ -140,3 +145,12 @@ def trained_by(training: Training) -> str:
     if training == Training(ALL):
         return "02_training"
     return "04_which_objective_helps" if training.variant in OBJECTIVES else "05_contrast_and_masking"
+
+
+def learnt(tasks: Iterable[str], distilled: str) -> tuple[str, ...]:
+    """What a network of these objectives learns, each once: of distillation, what a teacher hands on.
+
+    distilled: ``contrastive``, ``captioning`` or ``both``.
+    """
+    found = (one for task in tasks for one in (HANDED_ON[distilled] if task == "distillation" else (task,)))
+    return tuple(dict.fromkeys(found))

@@ -16,6 +16,8 @@ from mtl.errors import CheckpointError
 from mtl.losses.angiography import (
     caption_loss,
     contrastive_distillation,
+    counted_tokens,
+    distillation_loss,
     masked_loss,
     sigmoid_contrastive,
     softmax_contrastive,
@@ -160,6 +162,38 @@ def test_a_given_network_teaches(trained: AngiographyStudy, batch: Batch, tmp_pa
     with pytest.raises(CheckpointError, match="parameter 'teacher': .*model.safetensors is missing"):
         gone.fingerprint(gone.first)
     assert gone.fingerprint(gone.trainings("without_distillation")[0])
+
+
+def test_a_teacher_hands_on_next_tokens_alone(
+    trained: AngiographyStudy, batch: Batch, tmp_path: Path
+) -> None:
+    folder = trained.run.stage(0, trained.folder(trained.first)) / "best"
+    only = {WEIGHTS[name]: 0.0 for name in ("contrastive", "captioning", "masked")}
+    study = AngiographyStudy(
+        smoke(
+            tmp_path, teacher=str(folder), weight_distillation=1.0, distilled="captioning",
+            settings="none", variants="all", **only,
+        )
+    )  # fmt: skip
+    study.tokenizer, study.parts = trained.tokenizer, trained.parts
+    assert study.tasks("all") == ("distillation",) and study.learnt("all") == ("captioning",)
+    assert set(study.settings(study.first).learning_rates) == {"video", "caption"}
+    model = disturbed(study.untrained_model(study.first))
+    units = batch["valid_units"] | {"distillation": 4}
+    found = steps(study, "all", model, batch | {"valid_units": units})
+    assert set(found) == {"distillation"}
+    mine, its = (
+        one(batch["video"], caption_tokens=batch["captions"])["caption_logits"]
+        for one in (model, trained.model(trained.first))
+    )
+    counted = counted_tokens(batch["captions"], batch["prefixes"])
+    torch.testing.assert_close(found["distillation"], distillation_loss(mine, its, 2.0, counted))
+    found["distillation"].backward()
+    reached = {
+        name for name, part in model.parts.items() if any(p.grad is not None for p in part.parameters())
+    }
+    assert reached == {"video", "caption"}
+    assert set(study.validate(model.eval(), study.first)) == {"token_accuracy", "score"}
 
 
 def test_features_of_the_own_average_may_be_what_is_masked(

@@ -33,6 +33,11 @@ def test_every_parameter_file_is_valid(path: Path) -> None:
     ("values", "message"),
     [
         ({"variants": "all,most"}, "variants: unknown most; there is all, without_contrastive"),
+        ({"scheduled": "masked=1:0", "balancer": "fixed"}, "no effect without balancer='schedule'"),
+        ({"scheduled": "masked=1", "balancer": "schedule"}, "scheduled: 'masked=1' is not NAME=START:END"),
+        ({"scheduled": "mask=1:0", "balancer": "schedule"}, "with a NAME of contrastive, captioning"),
+        ({"scheduled": "masked=1:-1", "balancer": "schedule"}, "factors from 0 on"),
+        ({"scheduled": "masked=1:0,masked=0:1", "balancer": "schedule"}, "each once"),
         ({"settings": "clap"}, "settings: unknown clap; there is clip, half_batch"),
         ({"variants": "all,only_captioning,all"}, "variants: all is named twice"),
         ({"settings": "clip,mask_90,clip"}, "settings: clip is named twice"),
@@ -136,3 +141,13 @@ def test_every_variant_has_words_of_its_own() -> None:
     assert set(OBJECTIVES) == {
         "all", "only_contrastive", "only_captioning", *(f"without_{name}" for name in LOSSES),
     }  # fmt: skip
+
+
+def test_scheduled_factors_reach_the_balancer_of_variants_that_have_the_objective(tmp_path: Path) -> None:
+    both = {"scheduled": "masked=1:0.1, captioning=0:1", "balancer": "schedule", "schedule": "linear"}
+    study = AngiographyStudy(smoke(tmp_path, variants="all,without_masked", settings="none", **both))
+    options = study.settings(study.first).balancer_options
+    assert options["initial"] == {"masked": 1, "captioning": 0} and options["kind"] == "linear"
+    assert options["final"] == {"masked": 0.1, "captioning": 1} and options["warm_up"] == 0
+    (other,) = study.trainings("without_masked")
+    assert study.settings(other).balancer_options["final"] == {"captioning": 1}
