@@ -9,6 +9,7 @@ Tubelets are cut out before they are embedded, so that masked ones cost nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -74,7 +75,7 @@ class VideoEncoder(nn.Module):
             TransformerBlock(width, heads, mlp_ratio, dropout=dropout) for _ in range(depth)
         )
         self.norm = nn.LayerNorm(width)
-        self.pool = make_pool(pool, width, heads, self.grid[0] * self.grid[1] * self.grid[2])
+        self.pool = make_pool(pool, width, heads, math.prod(self.grid))
 
     def forward(self, video: Tensor) -> tuple[Tensor, Tensor]:
         """Encode a batch.

@@ -89,5 +89,7 @@ def test_attention_of_bfloat16_has_the_gradients_of_float32() -> None:
     found.float().square().sum().backward()
     wide = [x.detach().float().requires_grad_() for x in (q, k, v)]
     nn.functional.scaled_dot_product_attention(*wide).square().sum().backward()
+    exact = [x.detach().double().requires_grad_() for x in (q, k, v)]
+    assert torch.equal(attend(*exact), nn.functional.scaled_dot_product_attention(*exact))
     for narrow, exact in zip((q, k, v), wide, strict=True):
         torch.testing.assert_close(narrow.grad.float(), exact.grad, atol=0.02, rtol=0.02)
