@@ -33,7 +33,7 @@ from mtl.training.sampling import EpochLoader, MixingRatioSampler
 STREAMS = {"train": 0, "validation": 1_000_003, "test": 2_000_003}
 FEWEST = 8  # studies of a phantom's validation part
 LOCATION_ROWS = ("aref", "gcap")
-LIT = 200  # clips that mean and spread of the pixels are taken from
+MOST_MEASURED = 200  # clips that mean and spread of the pixels are taken from
 
 
 @dataclass(frozen=True)
@@ -165,9 +165,9 @@ def clip_dataset(clips: Sequence[Clip], parameters: AngiographyParameters, **opt
     return ClipDataset(clips, parameters.frames, parameters.size, **options)
 
 
-def light_of(clips: Sequence[Clip], parameters: AngiographyParameters) -> tuple[float, float]:
-    """Mean and standard deviation of pixels in [0, 1], over up to ``LIT`` clips spread over all of them."""
-    chosen = clips[:: -(-len(clips) // LIT)]
+def pixel_statistics(clips: Sequence[Clip], parameters: AngiographyParameters) -> tuple[float, float]:
+    """Mean and standard deviation of pixels in [0, 1], of up to ``MOST_MEASURED`` clips spread evenly."""
+    chosen = clips[:: -(-len(clips) // MOST_MEASURED)]
     videos = [sample["video"] for sample in clip_dataset(chosen, parameters, cache=False)]
     mean = float(np.mean([video.mean() for video in videos]))
     square = float(np.mean([video.square().mean() for video in videos]))

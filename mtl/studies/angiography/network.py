@@ -15,11 +15,11 @@ from mtl.studies.parameters import project_path
 
 
 def random_network(
-    parameters: AngiographyParameters, tokenizer: Tokenizer, light: tuple[float, float], seed: int
+    parameters: AngiographyParameters, tokenizer: Tokenizer, pixels: tuple[float, float], seed: int
 ) -> VideoTextModel:
     """A network of the parameters' sizes; it keeps an average of its weights where that teaches it.
 
-    light: mean and spread of the pixels that it learns from.
+    pixels: mean and standard deviation of those that it learns from, in [0, 1].
     """
     p = parameters
     distils = p.weight_distillation > 0 and not p.teacher
@@ -30,7 +30,7 @@ def random_network(
         pad=tokenizer.token_to_id(PAD), eos=tokenizer.token_to_id(EOS),
         frames=p.frames, image_size=p.size, tubelet=(p.tubelet_frames, p.tubelet_side, p.tubelet_side),
         video_depth=p.video_depth, text_depth=p.text_depth, text_model=p.text_model,
-        mean=light[0], std=light[1], pool=p.pool,
+        mean=pixels[0], std=pixels[1], pool=p.pool,
         caption_depth=p.caption_depth, masked_width=max(64, p.width // 2),
         mask_ratio=p.mask_ratio, mask_shape=p.mask_shape, masked_target=p.mask_target,
         contrast=p.contrastive, contrast_batch=p.batch_size,

@@ -12,22 +12,23 @@ from tokenizers import Tokenizer
 from mtl.datasets.angiography import Clip
 from mtl.errors import MissingArtefactError, ParameterError
 from mtl.files import sha256_of
-from mtl.losses.angiography import LossConfig, MultitaskLoss
+from mtl.losses.angiography import MultitaskLoss
 from mtl.model_folder import load_model
 from mtl.models.angiography import VideoTextModel
 from mtl.studies.angiography.data import (
     ClipParts,
     freeze_parts,
-    light_of,
     open_parts,
     open_tokenizer,
+    pixel_statistics,
     training_loader,
     with_known_reports,
 )
 from mtl.studies.angiography.model_card import model_card
 from mtl.studies.angiography.network import given_teacher, random_network, teacher_hash
-from mtl.studies.angiography.objective import AngiographyObjective, log_keys, parts_of
+from mtl.studies.angiography.objective import AngiographyObjective, log_keys
 from mtl.studies.angiography.parameters import AngiographyParameters, VariantParameters
+from mtl.studies.angiography.training_settings import loss_of, stage_of
 from mtl.studies.angiography.validation import validation_scores
 from mtl.studies.angiography.variants import (
     ALL,
@@ -56,11 +57,6 @@ if TYPE_CHECKING:  # two seconds of imports, needed where something is trained
 WITHOUT_EFFECT = {
     "run", "output_root", "device", "workers", "data_root", "variants", "settings", "seeds", "seed",
     "generation", "beams", "codebook", "n_bootstrap", "recall_margin", "f1_margin",
-}  # fmt: skip
-#: Part of the network to the parameter that is its learning rate.
-RATES = {
-    "video": "lr_video", "text": "lr_text", "alignment": "lr_text", "caption": "lr_caption",
-    "masked": "lr_masked",
 }  # fmt: skip
 
 
@@ -94,9 +90,9 @@ class AngiographyStudy:
         return open_tokenizer(self.parameters, self.parts, self.run)
 
     @cached_property
-    def light(self) -> tuple[float, float]:
-        """Mean and standard deviation of the training part's pixels, in [0, 1]; see ``light_of``."""
-        return light_of(self.parts.train, self.parameters)
+    def pixels(self) -> tuple[float, float]:
+        """Mean and standard deviation of the training part's; see ``pixel_statistics``."""
+        return pixel_statistics(self.parts.train, self.parameters)
 
     def training_clips(self, variant: str) -> list[Clip]:
         """What a variant learns from: the run's training part, but where reports are copied."""
@@ -162,21 +158,11 @@ class AngiographyStudy:
     def untrained_model(self, training: Training) -> VideoTextModel:
         """The network with random weights: the same ones for all variants of a seed that share its sizes."""
         p, seed = self.variant_parameters(training.variant), self._seed("initial weights", training)
-        return random_network(p, self.tokenizer, self.light, seed)
+        return random_network(p, self.tokenizer, self.pixels, seed)
 
     def loss(self, variant: str, gather: bool = True) -> MultitaskLoss:
         """All objectives, with the settings of a variant; ``gather``: reports of all ranks are contrasted."""
-        p = self.variant_parameters(variant)
-        return MultitaskLoss(
-            LossConfig(
-                **p.weights,
-                contrast=p.contrastive,
-                gather=gather,
-                label_smoothing=p.label_smoothing,
-                temperature=p.distillation_temperature,
-                distilled=p.distilled,
-            )
-        )
+        return loss_of(self.variant_parameters(variant), gather)
 
     def objective(self, variant: str, probing: bool = False) -> AngiographyObjective:
         """Unweighted; ``probing``: by one rank, teacher held still. Raises ``CheckpointError`` (teacher)."""
@@ -194,30 +180,7 @@ class AngiographyStudy:
     def settings(self, training: Training) -> Stage:
         """What trains in a network, how fast, how long."""
         p, tasks = self.variant_parameters(training.variant), self.tasks(training.variant)
-        ends = {name: ends for name, ends in p.schedules.items() if name in tasks}
-        moves = {
-            "initial": {name: start for name, (start, _) in ends.items()},
-            "final": {name: end for name, (_, end) in ends.items()},
-            "kind": p.schedule,
-            "warm_up": p.schedule_warm_up,
-        }
-        return Stage(
-            name=training.variant,
-            learning_rates={part: getattr(p, RATES[part]) for part in parts_of(tasks, p.distilled)},
-            epochs=p.epochs,
-            tasks=tasks,
-            task_weights={task: p.weights[task] for task in tasks},
-            balancer=p.balancer,
-            balancer_options=moves if p.balancer == "schedule" else {},
-            weight_decay=p.weight_decay,
-            min_learning_rate=p.min_lr,
-            warm_up=p.warm_up,
-            clip=p.clip,
-            average=p.average,
-            accumulate=p.accumulate,
-            selection="score",
-            seed=self._seed("training", training),
-        )
+        return stage_of(training.variant, p, tasks, self._seed("training", training))
 
     def loader(self, training: Training) -> EpochLoader:
         """Clips: of one seed the same ones for every variant, but where reports are copied."""
