@@ -155,8 +155,8 @@ class TransformerBlock(nn.Module):
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
     """Attention of queries ``(B, heads, L, d)`` to keys and values ``(B, heads, N, d)``.
 
-    On the CPU gradients of bfloat16 are taken in float32: PyTorch's own kernel needs some 25 ms for its backward
-    even where there is next to nothing to do (version 2.13, measured on two processors).
+    On the CPU gradients of bfloat16 are taken in float32: PyTorch's own kernel needs some 25 ms for its
+    backward even where there is next to nothing to do (version 2.13, measured on two processors).
     """
     if q.device.type != "cpu" or q.dtype != torch.bfloat16 or not torch.is_grad_enabled():
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
