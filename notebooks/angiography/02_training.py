@@ -24,9 +24,9 @@ weight_contrastive: float = 1.0  # of the contrastive loss
 weight_captioning: float = 1.0  # of captions and locations
 weight_masked: float = 0.1  # of masked video modelling
 weight_distillation: float = 0.0  # of self-distillation
-contrastive: str = "sigmoid"  # sigmoid (SigLIP) or softmax (CLIP)
+contrastive: str = "softmax"  # sigmoid (SigLIP) or softmax (CLIP)
 mask_ratio: float = 0.75  # share of the tubelets that are masked
-batch_size: int = 32  # clips per batch
+batch_size: int = 64  # clips per batch
 epochs: int = 6  # passes
 balancer: str = "fixed"  # how the objectives are combined: fixed, schedule, uncertainty, pcgrad, ...
 probe_every: int = 60  # steps between gradient diagnostics
@@ -43,13 +43,15 @@ parameters = read_parameters("angiography", globals())
 
 # %% [markdown]
 # ## Method
-# A tubelet transformer encodes a clip. *Contrast*: clip and report are matched among all pairs of a batch,
+# A tubelet transformer encodes a clip. *Contrast*: clip $v_i$ and report $u_i$ are picked out of all of a batch, by
 #
-# $$L_\mathrm{con} = -\frac{1}{B} \sum_{ij} \log \sigma\bigl(y_{ij}\,(t\,v_i \cdot u_j + b)\bigr), \qquad y_{ij} = \pm 1,$$
+# $$-\frac{1}{2B} \sum_i \Bigl(\log \mathrm{softmax}_j(t\,v_i \cdot u_j)_i + \log \mathrm{softmax}_j(t\,v_j \cdot u_i)_i\Bigr)
+# \quad \text{(CLIP)} \qquad \text{or} \qquad
+# -\frac{1}{B} \sum_{ij} \log \sigma\bigl(\pm(t\,v_i \cdot u_j + b)\bigr) \quad \text{(SigLIP)},$$
 #
-# equal reports counting as matches (SigLIP; `contrastive=softmax` is CLIP). *Captions*: a decoder writes the report from the
-# clip's tokens, and, told apart by a task token, the box of a finding or the finding in a box (LocCa). *Masked video*: most
-# tubelets are hidden at the input and their pixels predicted from the rest.
+# as `contrastive` says, with equal reports counting as matches. *Captions*: a decoder writes the report from the clip's
+# pooled vector and tokens, and, told apart by a task token, the box of a finding or the finding in a box (LocCa). *Masked
+# video*: most tubelets are hidden at the input and their pixels predicted from the rest.
 
 # %%
 import pandas as pd

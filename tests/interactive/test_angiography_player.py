@@ -18,7 +18,7 @@ class Seen:
         self.report = report
         maps = np.zeros((2, 3, 4, 4), np.float32)
         maps[0, step, 1, 1] = maps[1, step, 3, 3] = 1
-        self.attention = CaptionAttention(["severe", "LAD"], maps, maps.mean(0))
+        self.attention = CaptionAttention(["severe", "LAD"], maps, maps.mean(0), 0.2)
 
 
 def look(clip: str) -> Seen:

@@ -6,6 +6,9 @@ from,
 
 .. math:: A_w = \frac{1}{LH|w|} \sum_{l,h} \sum_{p+1 \in w} A_{l,h,p} .
 
+The first weight is that of the clip as a whole (``memory_of``), which has no place: maps are the shares of the
+others among themselves, and ``on_whole`` says what went to the first.
+
 Attention says where information could come from, not that it was used: the blank and shuffled controls do.
 """
 
@@ -25,18 +28,21 @@ from mtl.inference.angiography.batches import evaluating
 
 Grid = tuple[int, int, int]
 Floats = NDArray[np.float32]
+TINY = 1e-30  # attention to all parts together, below which there is no map
 
 
 @dataclass(frozen=True)
 class CaptionAttention:
     """Of a report: its W ``words``; ``maps`` float32 ``(W, t, h, w)`` of sum 1; their ``average``.
 
-    Of an empty report ``average`` is the map of its end.
+    ``on_whole`` is the share that went to the clip as a whole. Of an empty report it and ``average`` are those
+    of its end.
     """
 
     words: list[str]
     maps: Floats
     average: Floats
+    on_whole: float
 
     def of(self, *words: str) -> Floats:
         """Mean map ``(t, h, w)`` of all words that read so (case does not matter).
@@ -62,8 +68,8 @@ def caption_attention(
 
     Args:
         decoder: ``decoder(tokens, memory, attention_of=layers)`` gives logits and layer to weights
-            ``(1, heads, L, N)`` (``CaptioningDecoder``); in eval mode meanwhile.
-        memory: ``(1, N, D)`` video tokens; tokens: ``(1, L)`` as generated, prefix at the front.
+            ``(1, heads, L, 1 + N)`` (``CaptioningDecoder``); in eval mode meanwhile.
+        memory: ``(1, 1 + N, D)`` of ``memory_of``; tokens: ``(1, L)`` as generated, prefix at the front.
         pieces: the L tokens as the tokeniser spells them.
         grid: (t, h, w) of the video tokens; layers: which to average, all by default.
 
@@ -78,13 +84,17 @@ def caption_attention(
     chosen = range(len(decoder.blocks)) if layers is None else layers
     with evaluating(decoder):
         _, seen = decoder(tokens, memory, attention_of=tuple(chosen))
-    weights = torch.stack([seen[layer][0].float() for layer in chosen]).mean(dim=(0, 1))  # (L, N)
-    cells = to_grid(weights, grid)
+    weights = torch.stack([seen[layer][0].float() for layer in chosen]).mean(dim=(0, 1))
+    whole, parts = weights[:, 0].cpu().numpy(), weights[:, 1:]  # (L,), (L, N)
+    cells = to_grid(parts / parts.sum(dim=1, keepdim=True).clamp(min=TINY), grid)
     spans = word_spans(pieces)
     if not spans:
-        return CaptionAttention([], cells[:0], cells[max(len(pieces) - 2, 0)])
-    maps = np.stack([cells[[place - 1 for place in places]].mean(axis=0) for _, places in spans])
-    return CaptionAttention([word for word, _ in spans], maps, maps.mean(axis=0))
+        end = max(len(pieces) - 2, 0)
+        return CaptionAttention([], cells[:0], cells[end], float(whole[end]))
+    written_at = [[place - 1 for place in places] for _, places in spans]
+    maps = np.stack([cells[places].mean(axis=0) for places in written_at])
+    on_whole = float(np.mean([whole[places].mean() for places in written_at]))
+    return CaptionAttention([word for word, _ in spans], maps, maps.mean(axis=0), on_whole)
 
 
 def to_grid(weights: Tensor, grid: Grid) -> Floats:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mtl.errors import DataError
 from mtl.inference.angiography.batches import Autocast, Device, columns_of, evaluating, joined, video_of
+from mtl.models.angiography import memory_of
 
 #: Token ids ``(B, L)`` to texts.
 Decode = Callable[[Tensor], list[str]]
@@ -20,8 +21,8 @@ Decode = Callable[[Tensor], list[str]]
 class Captioner(Protocol):
     """A model with the parts of ``models.angiography.VideoTextModel`` that writing needs.
 
-    ``video(video) -> (tokens (B, N, D), pooled)``; ``caption.generate(memory, prefix, max_length, method,
-    **options) -> (B, L)`` int64 with the prefix at the front.
+    ``video(video) -> (tokens (B, N, D), pooled (B, D))``; ``caption.generate(memory, prefix, max_length,
+    method, **options) -> (B, L)`` int64 with the prefix at the front.
     """
 
     video: nn.Module
@@ -65,7 +66,7 @@ def generate_reports(
         for batch in loader:
             video = video_of(batch, device)
             with autocast():
-                memory, _ = model.video(video if change is None else change(video))
+                memory = memory_of(*model.video(video if change is None else change(video)))
                 start = torch.tensor([list(prefix)], device=device).expand(len(video), -1)
                 ids = model.caption.generate(memory, start, max_length, method=method, **options)
             rows.append(columns_of(batch, len(video)) | _written(ids.cpu(), len(prefix), model, decode))

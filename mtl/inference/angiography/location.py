@@ -14,6 +14,7 @@ from torch import Tensor
 from mtl.errors import DataError
 from mtl.inference.angiography.batches import Autocast, Device, columns_of, evaluating, joined, video_of
 from mtl.inference.angiography.captioning import Captioner
+from mtl.models.angiography import memory_of
 
 Box = tuple[float, float, float, float]
 #: A row's token ids after the prompt, and the number of frames, to (frame, box), or None.
@@ -54,7 +55,7 @@ def locate_findings(
         for batch in loader:
             video, questions, lengths = _asked(batch, device)
             with autocast():
-                memory, _ = model.video(video)
+                memory = memory_of(*model.video(video))
                 answers = _answers(model, memory, questions, lengths, method, options)
             found = [_row(answer and read_box(answer, video.shape[2])) for answer in answers]
             kept = [i for i, length in enumerate(lengths) if length]

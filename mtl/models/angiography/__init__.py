@@ -1,6 +1,6 @@
 """Video encoder, text encoder, captioning decoder and masked video of the angiography study."""
 
-from mtl.models.angiography.captioning_decoder import CaptioningDecoder
+from mtl.models.angiography.captioning_decoder import CaptioningDecoder, memory_of
 from mtl.models.angiography.external_backbone import ExternalVideoBackbone
 from mtl.models.angiography.hugging_face_text import HuggingFaceTextEncoder
 from mtl.models.angiography.masked_video import MaskedVideoDecoder, MaskedVideoModeling
@@ -19,4 +19,5 @@ __all__ = [
     "TextEncoder",
     "VideoEncoder",
     "VideoTextModel",
+    "memory_of",
 ]

@@ -26,6 +26,17 @@ from mtl.models.angiography.token_checks import check_tokens
 from mtl.models.angiography.transformer import Memory, TransformerBlock
 
 
+def memory_of(tokens: Tensor, pooled: Tensor) -> Tensor:
+    """What the captioner looks at: the clip as a whole, then its parts.
+
+    A finding covers one token of a hundred, and a captioner that has yet to learn where to look averages over
+    all of them; in the pooled vector, which contrast shapes as well, it stands out.
+
+    tokens: ``(B, N, D)``, pooled: ``(B, D)``, both of the video encoder. Returns ``(B, 1 + N, D)``.
+    """
+    return torch.cat([pooled[:, None], tokens], dim=1)
+
+
 class CaptioningDecoder(nn.Module):
     """Causal transformer with cross-attention to the tokens of a video.
 
@@ -78,7 +89,7 @@ class CaptioningDecoder(nn.Module):
 
         Args:
             tokens: ``(B * r, L)`` int64; PAD only at the end, where its logits mean nothing.
-            memory: ``(B, N, memory_width)`` video tokens.
+            memory: ``(B, N, memory_width)``, of `memory_of` in the study's networks.
             attention_of: layers whose cross-attention is returned besides.
 
         Returns:

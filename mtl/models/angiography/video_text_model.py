@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mtl.errors import ParameterError
-from mtl.models.angiography.captioning_decoder import CaptioningDecoder
+from mtl.models.angiography.captioning_decoder import CaptioningDecoder, memory_of
 from mtl.models.angiography.hugging_face_text import HuggingFaceTextEncoder
 from mtl.models.angiography.masked_video import make_masked_decoder, masked_video
 from mtl.models.angiography.teacher import EMATeacher
@@ -184,15 +184,15 @@ class VideoTextModel(PartitionedModel, PyTorchModelHubMixin):
         Raises:
             DataError: sizes or tokens that do not fit. ParameterError: masked video without a masked part.
         """
-        memory, pooled = self.video(video)
-        output = {"video_tokens": memory, "video_embedding": self.alignment(pooled)}
+        video_tokens, pooled = self.video(video)
+        output = {"video_tokens": video_tokens, "video_embedding": self.alignment(pooled)}
         output["log_temperature"] = self.alignment.log_temperature
         if self.alignment.bias is not None:
             output["bias"] = self.alignment.bias
         if tokens is not None:
             output["text_embedding"] = self.embed_text(tokens)
         if caption_tokens is not None:
-            output["caption_logits"] = self.caption(caption_tokens[:, :-1], memory)
+            output["caption_logits"] = self.caption(caption_tokens[:, :-1], memory_of(video_tokens, pooled))
         if mask:
             if "masked" not in self.part_names:
                 raise ParameterError(

@@ -18,7 +18,7 @@ from mtl.evaluation.angiography import grounding_scores
 from mtl.inference.angiography import embed_clips, embed_reports, nearest_reports
 from mtl.inference.angiography.attention_maps import CaptionAttention, caption_attention
 from mtl.inference.angiography.batches import evaluating
-from mtl.models.angiography import VideoTextModel
+from mtl.models.angiography import VideoTextModel, memory_of
 from mtl.studies.angiography.data import clip_dataset
 from mtl.studies.angiography.scoring import ALL_SEGMENTS, generation_options
 from mtl.studies.angiography.study import AngiographyStudy
@@ -65,7 +65,7 @@ def _looks(study: AngiographyStudy, model: VideoTextModel, clips: list[Clip]) ->
     for number in range(len(dataset)):
         sample = dataset[number]
         with evaluating(model), study.fabric.autocast():
-            memory = model.video(sample["video"][None].to(device))[0]
+            memory = memory_of(*model.video(sample["video"][None].to(device)))
             tokens = model.caption.generate(
                 memory, prefix, p.context + 1, method=p.generation, **generation_options(study)
             )

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mtl.losses.angiography import MultitaskLoss
-from mtl.models.angiography import VideoTextModel
+from mtl.models.angiography import VideoTextModel, memory_of
 from mtl.models.angiography.masked_video import masked_video
 from mtl.studies.angiography.variants import learnt
 from mtl.training.objective import Batch, TaskLosses
@@ -97,10 +97,11 @@ class AngiographyObjective:
 
 def reported(model: VideoTextModel, batch: Batch, wanted: Collection[str]) -> dict[str, Tensor]:
     """Outputs for clips whose report is known: what ``contrastive`` and ``captioning`` need, if wanted."""
-    memory, pooled = model.video(batch["video"][: batch["n_reports"]])
+    tokens, pooled = model.video(batch["video"][: batch["n_reports"]])
     output = aligned(model, pooled, batch["tokens"]) if "contrastive" in wanted else {}
     if "captioning" in wanted:
-        output["caption_logits"] = caption_logits(model, batch["captions"], batch["caption_lengths"], memory)
+        memory, lengths = memory_of(tokens, pooled), batch["caption_lengths"]
+        output["caption_logits"] = caption_logits(model, batch["captions"], lengths, memory)
     return output
 
 

@@ -32,7 +32,7 @@ class AngiographyParameters(StudyParameters):
     phantom_views: int = Field(2, ge=1, le=2, description="most views of a study of the phantom")
     phantom_noise: float = Field(1.0, ge=0, le=4, description="noise and clutter of the phantom's videos")
     phantom_normal: float = Field(0.1, ge=0, lt=1, description="share of its studies without a finding")
-    phantom_findings: int = Field(2, ge=1, le=3, description="most findings in a report of the phantom")
+    phantom_findings: int = Field(3, ge=1, le=3, description="most findings in a report of the phantom")
     duplicate_rate: float = Field(
         0.0, ge=0, lt=1, description="training studies of the phantom that copy another's report"
     )
@@ -46,9 +46,9 @@ class AngiographyParameters(StudyParameters):
     augment: bool = Field(True, description="shifts, intensities and other frames; never mirrored")
     tokenizer: str = Field("", description="folder of a tokeniser below data_root; empty: trained on reports")
     vocabulary: int = Field(1000, ge=150, description="tokens of a tokeniser that is trained on the reports")
-    context: int = Field(64, ge=8, description="most tokens of a report")
+    context: int = Field(80, ge=8, description="most tokens of a report")
     # networks
-    tubelet_frames: int = Field(2, ge=1, description="frames of a tubelet")
+    tubelet_frames: int = Field(8, ge=1, description="frames of a tubelet")
     tubelet_side: int = Field(8, ge=2, description="pixels along a side of a tubelet")
     pool: Literal["attention", "mean", "places"] = Field("places", description="of tokens to one vector")
     width: int = Field(128, ge=16, description="channels of video and text encoder and of the captioner")
@@ -65,7 +65,7 @@ class AngiographyParameters(StudyParameters):
     weight_captioning: float = Field(1.0, ge=0, description="of captions and locations; 0 leaves it out")
     weight_masked: float = Field(0.1, ge=0, description="of masked video modelling; 0 leaves it out")
     weight_distillation: float = Field(0.0, ge=0, description="of self-distillation; 0 leaves it out")
-    contrastive: Literal["sigmoid", "softmax"] = Field("sigmoid", description="SigLIP or CLIP")
+    contrastive: Literal["sigmoid", "softmax"] = Field("softmax", description="SigLIP or CLIP")
     duplicate_aware: bool = Field(True, description="identical reports of a batch count as positives")
     location_tasks: bool = Field(True, description="finding -> box and box -> finding beside captions")
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="of the captioning loss")
@@ -83,17 +83,17 @@ class AngiographyParameters(StudyParameters):
         description="sets of objectives to train and compare, by comma",
     )
     settings: str = Field(
-        "clip,mask_90", description="other settings to train and compare, by comma; or none"
+        "siglip,mask_90", description="other settings to train and compare, by comma; or none"
     )
     seeds: int = Field(1, ge=1, description="trainings of each variant")
-    batch_size: int = Field(32, ge=2, description="clips per batch, over all ranks")
+    batch_size: int = Field(64, ge=2, description="clips per batch, over all ranks")
     accumulate: int = Field(1, ge=1, description="batches per optimiser step; contrast stays within a batch")
     clips_per_epoch: int = Field(640, ge=1, description="clips of an epoch; full batches only")
     epochs: int = Field(6, ge=1, description="passes")
-    lr_video: float = Field(1e-3, gt=0, description="AdamW, of the video encoder")
-    lr_text: float = Field(1e-3, gt=0, description="AdamW, of the text encoder, temperature and bias")
-    lr_caption: float = Field(1e-3, gt=0, description="AdamW, of the captioner")
-    lr_masked: float = Field(1e-3, gt=0, description="AdamW, of the decoder of masked video")
+    lr_video: float = Field(3e-3, gt=0, description="AdamW, of the video encoder")
+    lr_text: float = Field(2e-3, gt=0, description="AdamW, of the text encoder, temperature and bias")
+    lr_caption: float = Field(2e-3, gt=0, description="AdamW, of the captioner")
+    lr_masked: float = Field(3e-3, gt=0, description="AdamW, of the decoder of masked video")
     warm_up: float = Field(0.1, ge=0, lt=1, description="share of the steps in which rates rise")
     min_lr: float = Field(1e-6, ge=0, description="where the cosine schedule ends")
     weight_decay: float = Field(0.05, ge=0, description="of AdamW")

@@ -35,7 +35,7 @@ from mtl.files import read_json, sha256_of, write_json
 from mtl.inference.angiography import embed_clips, embed_reports, generate_reports, locate_findings
 from mtl.inference.angiography.location import CORNERS
 from mtl.losses.angiography.captioning import counted_tokens
-from mtl.models.angiography import VideoTextModel
+from mtl.models.angiography import VideoTextModel, memory_of
 from mtl.studies.angiography.data import caption_rows, clip_dataset
 from mtl.studies.angiography.study import AngiographyStudy
 from mtl.studies.angiography.variants import Training
@@ -199,7 +199,7 @@ def token_table(study: AngiographyStudy, model: VideoTextModel, batches: Batches
     for batch in batches:
         rows, given = (part.to(device) for part in caption_rows(batch, study.tokenizer, False))
         with study.fabric.autocast():
-            logits = model.caption(rows[:, :-1], model.video(batch["video"].to(device))[0])
+            logits = model.caption(rows[:, :-1], memory_of(*model.video(batch["video"].to(device))))
         nats = F.cross_entropy(logits.float().transpose(1, 2), rows[:, 1:], reduction="none")
         losses.append(nats.cpu())
         kept.append(counted_tokens(rows, given).cpu())

@@ -15,7 +15,7 @@ from mtl.datasets.angiography import Clip
 from mtl.datasets.angiography.clip_dataset import collate
 from mtl.evaluation.angiography.ranking import first_relevant
 from mtl.losses.angiography.captioning import counted_tokens
-from mtl.models.angiography import VideoTextModel
+from mtl.models.angiography import VideoTextModel, memory_of
 from mtl.models.angiography.masked_video import masked_video
 from mtl.studies.angiography.data import caption_rows, clip_dataset
 from mtl.studies.angiography.objective import average_features
@@ -78,13 +78,14 @@ def _outputs(
     device: torch.device,
 ) -> dict[str, Tensor]:
     video, found = batch["video"].to(device), {}
-    memory, pooled = model.video(video)
+    video_tokens, pooled = model.video(video)
     if "contrastive" in tasks:
         found["video"] = model.alignment(pooled)
         found["text"] = model.embed_text(batch["tokens"].to(device))
     if "captioning" in tasks:
         rows, given = (part.to(device) for part in caption_rows(batch, tokenizer, False))
-        likeliest, kept = model.caption(rows[:, :-1], memory).argmax(-1), counted_tokens(rows, given)
+        logits = model.caption(rows[:, :-1], memory_of(video_tokens, pooled))
+        likeliest, kept = logits.argmax(-1), counted_tokens(rows, given)
         found["right"] = ((likeliest == rows[:, 1:]) & kept).sum(1)
         found["counted"] = kept.sum(1)
     return found

@@ -33,10 +33,13 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
 #: Batches of another size see as many clips.
 SETTINGS: dict[str, dict[str, Any]] = {
     "clip": {"contrastive": "softmax"},
+    "siglip": {"contrastive": "sigmoid"},
     "half_batch": {"batch_size": 0.5},
     "half_batch_clip": {"batch_size": 0.5, "contrastive": "softmax"},
+    "half_batch_siglip": {"batch_size": 0.5, "contrastive": "sigmoid"},
     "quarter_batch": {"batch_size": 0.25},
     "quarter_batch_clip": {"batch_size": 0.25, "contrastive": "softmax"},
+    "quarter_batch_siglip": {"batch_size": 0.25, "contrastive": "sigmoid"},
     "duplicates_30": {"duplicate_rate": 0.3},
     "duplicates_60": {"duplicate_rate": 0.6},
     "duplicates_60_unaware": {"duplicate_rate": 0.6, "duplicate_aware": False},
@@ -96,10 +99,13 @@ SHOWN_PERCENTS = {"written": "the network", "usual": "always the mean of trainin
 SHOWN = {
     ALL: "all objectives",
     "clip": "CLIP loss",
+    "siglip": "SigLIP loss",
     "half_batch": "half the batch",
     "half_batch_clip": "half the batch, CLIP loss",
+    "half_batch_siglip": "half the batch, SigLIP loss",
     "quarter_batch": "a quarter of the batch",
     "quarter_batch_clip": "a quarter of the batch, CLIP loss",
+    "quarter_batch_siglip": "a quarter of the batch, SigLIP loss",
     "duplicates_30": "some reports copied",
     "duplicates_60": "most reports copied",
     "duplicates_60_unaware": "most reports copied, taken for mismatches",

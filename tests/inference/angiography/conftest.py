@@ -11,12 +11,13 @@ FIRST_WORD = 10
 
 
 class FakeVideo(nn.Module):
-    """One token per video: its mean grey value; the pooled vector is (mean, 1 - mean)."""
+    """One token per video, (mean grey value, 1 - mean), which is the pooled vector as well."""
 
     def forward(self, video: Tensor) -> tuple[Tensor, Tensor]:
         assert not self.training and not torch.is_grad_enabled()
         mean = video.mean(dim=(1, 2, 3, 4))
-        return mean[:, None, None], torch.stack([mean, 1 - mean], dim=1)
+        pooled = torch.stack([mean, 1 - mean], dim=1)
+        return pooled[:, None], pooled
 
 
 class FakeCaption(nn.Module):

@@ -9,13 +9,17 @@ from torch import Tensor, nn
 
 from mtl.errors import DataError
 from mtl.inference.angiography import caption_attention, to_grid, upsampled, word_spans
+from mtl.models.angiography import memory_of
 
 PIECES = ["[BOS]", "[CAP]", "the", "pl", "##ad", ":", "70", "%", ".", "[EOS]", "[PAD]"]
 GRID = (2, 2, 3)
 
 
+WEIGHTS = torch.cat([torch.full((12, 1), 0.25), 0.75 * torch.eye(12)], dim=1)
+
+
 class FakeDecoder(nn.Module):
-    """Layer l, head h at place p looks at cell p + l + h only."""
+    """Layer l, head h at place p gives cell p + l + h three quarters, the whole clip one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,7 +29,7 @@ class FakeDecoder(nn.Module):
         assert not self.training
         places = torch.arange(tokens.shape[1])
         seen = {
-            layer: torch.stack([torch.eye(12)[(places + layer + head) % 12] for head in (0, 1)])[None]
+            layer: torch.stack([WEIGHTS[(places + layer + head) % 12] for head in (0, 1)])[None]
             for layer in attention_of
         }
         return torch.zeros(1), seen
@@ -51,7 +55,7 @@ def test_cells_are_ordered_time_rows_columns() -> None:
 
 
 def test_a_word_s_map_is_from_the_places_that_wrote_it() -> None:
-    tokens, memory = torch.arange(11)[None], torch.zeros(1, 12, 4)
+    tokens, memory = torch.arange(11)[None], torch.zeros(1, 13, 4)
     one = caption_attention(FakeDecoder().train(), memory, tokens, PIECES, GRID, layers=[0])
     assert one.words == ["the", "plad", "70", "%"] and one.maps.shape == (4, *GRID)
     # layer 0: heads at cells p and p + 1; "the" (place 2) was written at place 1
@@ -62,6 +66,7 @@ def test_a_word_s_map_is_from_the_places_that_wrote_it() -> None:
     assert both.maps[0].reshape(-1)[[1, 2, 3]].tolist() == [0.25, 0.5, 0.25]
     np.testing.assert_allclose(both.maps.sum(axis=(1, 2, 3)), 1, rtol=1e-6)
     np.testing.assert_allclose(both.average, both.maps.mean(axis=0))
+    assert both.on_whole == pytest.approx(0.25)
     assert np.array_equal(both.of("pLAD"), both.maps[1])
     np.testing.assert_allclose(both.of("the", "70"), both.maps[[0, 2]].mean(axis=0))
     with pytest.raises(DataError, match="no word .*D1.* in the report"):
@@ -78,7 +83,7 @@ def test_the_clip_s_size_keeps_values_and_places() -> None:
 
 
 def test_errors() -> None:
-    tokens, memory = torch.arange(11)[None], torch.zeros(1, 12, 4)
+    tokens, memory = torch.arange(11)[None], torch.zeros(1, 13, 4)
     with pytest.raises(DataError, match="a piece for each token"):
         caption_attention(FakeDecoder(), memory, tokens, PIECES[:-1], GRID)
     with pytest.raises(DataError, match="one report"):
@@ -86,20 +91,22 @@ def test_errors() -> None:
 
 
 def test_an_empty_report_has_the_map_of_its_end() -> None:
-    tokens, memory = torch.arange(3)[None], torch.zeros(1, 12, 4)
+    tokens, memory = torch.arange(3)[None], torch.zeros(1, 13, 4)
     found = caption_attention(FakeDecoder(), memory, tokens, ["[BOS]", "[CAP]", "[EOS]"], GRID)
     assert found.words == [] and found.maps.shape == (0, *GRID) and found.average.shape == GRID
+    assert found.on_whole == pytest.approx(0.25)
 
 
 def test_the_study_s_own_decoder(small_model) -> None:
     video, tokens = torch.rand(1, 3, 4, 8, 8), torch.tensor([[2, 5, 20, 21, 3]])
     with torch.no_grad():
-        memory = small_model.video(video)[0]
+        memory = memory_of(*small_model.video(video))
     pieces = ["[BOS]", "[CAP]", "plad", "70", "[EOS]"]
     found = caption_attention(small_model.caption, memory, tokens, pieces, small_model.video.grid)
     assert found.maps.shape == (2, 2, 2, 2) and found.words == ["plad", "70"]
     np.testing.assert_allclose(found.maps.sum(axis=(1, 2, 3)), 1, rtol=1e-5)
+    flipped = torch.cat([memory[:, :1], memory[:, 1:].flip(1)], dim=1)
     swapped = caption_attention(
-        small_model.caption, memory.flip(1), tokens, pieces, small_model.video.grid
+        small_model.caption, flipped, tokens, pieces, small_model.video.grid
     )  # without positions in the memory's tokens, cross-attention follows them
     np.testing.assert_allclose(swapped.maps, found.maps[:, ::-1, ::-1, ::-1], rtol=1e-4)

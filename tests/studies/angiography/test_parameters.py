@@ -38,7 +38,7 @@ def test_every_parameter_file_is_valid(path: Path) -> None:
         ({"scheduled": "mask=1:0", "balancer": "schedule"}, "with a NAME of contrastive, captioning"),
         ({"scheduled": "masked=1:-1", "balancer": "schedule"}, "factors from 0 on"),
         ({"scheduled": "masked=1:0,masked=0:1", "balancer": "schedule"}, "each once"),
-        ({"settings": "clap"}, "settings: unknown clap; there is clip, half_batch"),
+        ({"settings": "clap"}, "settings: unknown clap; there is clip, siglip"),
         ({"variants": "all,only_captioning,all"}, "variants: all is named twice"),
         ({"settings": "clip,mask_90,clip"}, "settings: clip is named twice"),
         ({"variants": "only_captioning"}, "variants: 'all' must be among them"),
@@ -96,9 +96,9 @@ def test_weights_are_those_of_the_losses() -> None:
         ("without_masked", {"weight_masked": 0}, True),
         ("only_contrastive", {"weight_captioning": 0, "weight_masked": 0}, True),
         ("only_contrastive", {"weight_captioning": 0}, False),
-        ("clip", {}, False),
-        ("clip", {"contrastive": "softmax"}, True),
-        ("clip", {"weight_contrastive": 0}, True),
+        ("siglip", {}, False),
+        ("clip", {}, True),
+        ("siglip", {"weight_contrastive": 0}, True),
         ("half_batch_clip", {"weight_contrastive": 0}, False),
         ("mask_90", {"weight_masked": 0}, True),
         ("tube_masks", {"weight_masked": 0}, True),
@@ -116,7 +116,8 @@ def test_batches_of_half_and_a_quarter() -> None:
     values = {"batch_size": 32}
     sizes = {name: changes(name, values).get("batch_size", 32) for name in VARIANTS}
     assert {name: size for name, size in sizes.items() if size != 32} == {
-        "half_batch": 16, "half_batch_clip": 16, "quarter_batch": 8, "quarter_batch_clip": 8,
+        "half_batch": 16, "half_batch_clip": 16, "half_batch_siglip": 16,
+        "quarter_batch": 8, "quarter_batch_clip": 8, "quarter_batch_siglip": 8,
     }  # fmt: skip
     assert SETTINGS["half_batch"]["batch_size"] == 0.5, "asking changes nothing"
 
