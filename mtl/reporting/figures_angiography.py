@@ -20,6 +20,7 @@ BOX_COLOUR, HEAT = "#E69F00", "#0072B2"
 DARK_EDGE = (withStroke(linewidth=3, foreground="black"),)
 EVENLY = "#55606b"
 MOST_OPAQUE = 0.75
+SINGLE = 3.0  # inches of the only frame there is
 
 Box = tuple[float, float, float, float]
 Boxes = Sequence[tuple[str, int, Box]]  # name, frame, y0 x0 y1 x1 as shares of the picture
@@ -64,7 +65,9 @@ def clip_sheet(
 def attention_over_clip(
     clip: np.ndarray, cells: np.ndarray, boxes: Boxes = (), title: str = "", size: float = 1.7
 ) -> Figure:
-    """Where and when a captioner looked: a frame per time step under its attention, and its sum.
+    """Where and when a captioner looked: a frame per time step under its attention, and its sum over time.
+
+    A single step has no sum beside it.
 
     Args:
         clip: ``(T, H, W)`` or ``(3, T, H, W)`` in [0, 1].
@@ -73,8 +76,10 @@ def attention_over_clip(
     """
     frames, steps = grey(clip), len(cells)
     middles = [int((step + 0.5) * len(frames) / steps) for step in range(steps)]
-    figure = plt.figure(figsize=(max(size * steps, 4.5) + 0.8, size + 2.0))
-    grid = figure.add_gridspec(2, steps, height_ratios=[size, 1.2])
+    if steps == 1:
+        size = max(size, SINGLE)
+    figure = plt.figure(figsize=(max(size * steps, 4.5) + 0.8, size + (2.0 if steps > 1 else 0.6)))
+    grid = figure.add_gridspec(1 + (steps > 1), steps, height_ratios=[size, 1.2][: 1 + (steps > 1)])
     for step, frame in enumerate(middles):
         axis = figure.add_subplot(grid[0, step])
         axis.set_axis_off()
@@ -83,7 +88,8 @@ def attention_over_clip(
         for name, own, box in boxes:
             here = own * steps // len(frames) == step
             draw_box(axis, box, frames.shape[1:], name if here else "", dashed=not here)
-    _bars(figure.add_subplot(grid[1, :]), cells.sum(axis=(1, 2)), middles, boxes, len(frames))
+    if steps > 1:
+        _bars(figure.add_subplot(grid[1, :]), cells.sum(axis=(1, 2)), middles, boxes, len(frames))
     figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
     return figure
 

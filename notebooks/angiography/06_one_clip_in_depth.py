@@ -36,8 +36,9 @@ parameters = read_parameters("angiography", globals())
 # %% [markdown]
 # ## Method
 # One clip of the test part: the first with a narrowing whose place is known. It is not chosen by its score. Attention is the
-# captioner's cross-attention, averaged over heads and layers, one map per word. It says where information was read, not why;
-# how often the largest attention lies in the planted box, over all test clips, stands at the end.
+# captioner's cross-attention, averaged over heads and layers, one map per word. The captioner also reads the clip's pooled
+# vector; what goes there has no place, and maps are of the rest. Attention says where information was read, not why; how
+# often the largest lies in the planted box, over all test clips, stands at the end.
 
 # %%
 import numpy as np
@@ -69,8 +70,8 @@ show_figure(
 
 # %% [markdown]
 # ## Where and when it looks
-# Attention of the whole report over the clip's time steps, then of the first segment and the first percentage that are
-# written, if there are any. Dashed: the planted box; solid on the step that holds the frame
+# Attention of the whole report over the clip's time steps (one, where a tubelet spans the clip), then of the first segment
+# and the first percentage that are written, if there are any. Dashed: the planted box; solid on the step that holds the frame
 # where it is best seen.
 
 # %%
@@ -98,7 +99,7 @@ show_table(
 # ## All test clips
 # *Pointing*: the largest attention of the report lies in the first planted box (frame not counted); beside it the share of
 # the attention's cells that count as inside, which a blind guess would reach. *Mass*: attention inside the box; *mass
-# gain*: as a multiple of the box's area.
+# gain*: as a multiple of the box's area. *The clip as a whole*: what went to the pooled vector.
 
 # %%
 table = attention_table(study, study.first)

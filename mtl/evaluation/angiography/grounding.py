@@ -100,8 +100,11 @@ def box_scores(
 def summarise_grounding(
     table: pd.DataFrame, *, n_resamples: int = 2000, seed: int = 0
 ) -> dict[str, Estimate]:
-    """Means over the rows of ``grounding_scores`` or ``box_scores``, with intervals over studies."""
-    columns = list(dict.fromkeys([*GROUNDING_METRICS, *BOX_METRICS]))
+    """Means over the rows of ``grounding_scores`` or ``box_scores``, with intervals over studies.
+
+    A column ``on_whole``, attention that has no place (``CaptionAttention``), is averaged as well.
+    """
+    columns = list(dict.fromkeys([*GROUNDING_METRICS, "on_whole", *BOX_METRICS]))
     return mean_estimates(table, columns, n_resamples=n_resamples, seed=seed)
 
 

@@ -6,8 +6,8 @@ from,
 
 .. math:: A_w = \frac{1}{LH|w|} \sum_{l,h} \sum_{p+1 \in w} A_{l,h,p} .
 
-The first weight is that of the clip as a whole (``memory_of``), which has no place: maps are the shares of the
-others among themselves, and ``on_whole`` says what went to the first.
+The first weight is that of the clip as a whole (``memory_of``), which has no place: maps are the shares of
+the others among themselves, and ``on_whole`` says what went to the first.
 
 Attention says where information could come from, not that it was used: the blank and shuffled controls do.
 """
@@ -35,8 +35,8 @@ TINY = 1e-30  # attention to all parts together, below which there is no map
 class CaptionAttention:
     """Of a report: its W ``words``; ``maps`` float32 ``(W, t, h, w)`` of sum 1; their ``average``.
 
-    ``on_whole`` is the share that went to the clip as a whole. Of an empty report it and ``average`` are those
-    of its end.
+    ``on_whole`` is the share that went to the clip as a whole. Where the report is empty, ``average`` and
+    ``on_whole`` are those of its end.
     """
 
     words: list[str]

@@ -112,10 +112,9 @@ def _differences(of: str, section: Mapping[str, Any], head: str, of_settings: bo
 def clip_answer(section: Mapping[str, Any]) -> str:
     """Of notebook 06, from its section ``one_clip_in_depth``."""
     of = "one_clip_in_depth"
-    said = [
-        f"Of this film the network writes: *{{{of}.written:text}}* The true report: *{{{of}.true:text}}* "
-        f"Its attention is largest in step {{{of}.peak_step}} of {{{of}.steps}}."
-    ]
+    said = [f"Of this film the network writes: *{{{of}.written:text}}* The true report: *{{{of}.true:text}}*"]
+    if section["steps"] > 1:
+        said.append(f"Its attention is largest in step {{{of}.peak_step}} of {{{of}.steps}}.")
     if "pointing" in section["grounding"]:
         said.append(
             f"Over {{{of}.clips}} test clips the largest attention lies in the planted box in "

@@ -76,16 +76,20 @@ def _looks(study: AngiographyStudy, model: VideoTextModel, clips: list[Clip]) ->
 
 
 def attention_table(study: AngiographyStudy, training: Training) -> pd.DataFrame:
-    """A row per test clip with a planted box: its report's attention against the first box."""
+    """A row per test clip with a planted box: its report's attention against the first box.
+
+    Columns of ``grounding_scores``, and ``on_whole``.
+    """
     clips = [clip for clip in study.parts.test if clip.stenoses]
     if not clips or "captioning" not in study.learnt(training.variant):
         return pd.DataFrame()
     seen = list(_looks(study, study.model(training).to(study.fabric.device), clips))
-    return grounding_scores(
+    table = grounding_scores(
         [one.attention.average for one in seen], [one.boxes[0].box for one in seen],
         [one.boxes[0].frame for one in seen], [clip.study for clip in clips],
         n_frames=study.parameters.frames,
     )  # fmt: skip
+    return table.assign(on_whole=[one.attention.on_whole for one in seen])
 
 
 def nearest_reports_to(study: AngiographyStudy, training: Training, clip: Clip) -> pd.DataFrame:

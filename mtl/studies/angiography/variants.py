@@ -79,6 +79,7 @@ SHOWN_MEASURES = {
     "mass": "share of the attention in the box",
     "area": "share of the picture in the box",
     "mass_gain": "attention in the box over its area",
+    "on_whole": "attention to the clip as a whole",
 }
 #: Scores of written reports, for a table of the network and its controls.
 SHOWN_SCORES = {

@@ -10,7 +10,7 @@ from torch import nn
 
 from mtl.errors import ParameterError
 from mtl.model_folder import load_model, save_model
-from mtl.models.angiography import EMATeacher, ExternalVideoBackbone, VideoTextModel
+from mtl.models.angiography import EMATeacher, ExternalVideoBackbone, VideoTextModel, memory_of
 
 SIZES = {
     "vocabulary": 20, "width": 16, "heads": 2, "context": 10, "frames": 4, "image_size": 16,
@@ -44,6 +44,19 @@ def test_everything_that_is_asked_for_comes_out() -> None:
     for name in ("video_embedding", "text_embedding"):
         torch.testing.assert_close(output[name].norm(dim=1), torch.ones(3))
     assert set(model(batch()["video"])) == {"video_tokens", "video_embedding", "log_temperature", "bias"}
+
+
+def test_the_captioner_reads_the_clip_as_a_whole_and_its_parts() -> None:
+    model, given = small().eval(), batch()
+    tokens, pooled = model.video(given["video"])
+    memory = memory_of(tokens, pooled)
+    torch.testing.assert_close(memory[:, 0], pooled)
+    torch.testing.assert_close(memory[:, 1:], tokens)
+    rows = given["caption_tokens"]
+    written = model(given["video"], caption_tokens=rows)["caption_logits"]
+    torch.testing.assert_close(written, model.caption(rows[:, :-1], memory))
+    for change in (memory_of(tokens, -pooled), memory_of(-tokens, pooled)):
+        assert not torch.allclose(model.caption(rows[:, :-1], change), written, atol=1e-4)
 
 
 def test_temperature_and_bias_begin_as_published() -> None:

@@ -43,13 +43,13 @@ def test_every_parameter_file_is_valid(path: Path) -> None:
         ({"settings": "clip,mask_90,clip"}, "settings: clip is named twice"),
         ({"variants": "only_captioning"}, "variants: 'all' must be among them"),
         ({"videos": "films.csv"}, "videos='films.csv' needs data_root"),
-        ({"frames": 7}, "frames=7 is no multiple of the tubelet's 2"),
+        ({"frames": 7}, "frames=7 is no multiple of the tubelet's 8"),
         ({"size": 60}, "size=60 is no multiple of the tubelet's 8"),
         ({"width": 30}, "width=30 is no multiple of heads=4"),
         ({"weight_contrastive": 0, "weight_captioning": 0, "weight_masked": 0}, "all weights are 0"),
         (
-            {"clips_per_epoch": 127},
-            "clips_per_epoch=127 is less than probe_batches=4 batches of batch_size=32",
+            {"clips_per_epoch": 255},
+            "clips_per_epoch=255 is less than probe_batches=4 batches of batch_size=64",
         ),
         ({"weight_captioning": 0}, "variants: only_captioning has no objective left"),
         (
@@ -76,9 +76,9 @@ def test_what_does_not_fit_is_refused(values: dict, message: str) -> None:
 
 
 def test_no_setting_and_clips_that_just_suffice_are_allowed() -> None:
-    p = AngiographyParameters(settings="none", variants=" all , without_masked ", clips_per_epoch=128)
+    p = AngiographyParameters(settings="none", variants=" all , without_masked ", clips_per_epoch=256)
     assert p.setting_variants == () and p.objective_variants == (ALL, "without_masked")
-    assert p.grid == (4, 8, 8)
+    assert p.grid == (1, 8, 8)
 
 
 def test_weights_are_those_of_the_losses() -> None:

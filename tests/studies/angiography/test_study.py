@@ -61,7 +61,7 @@ def test_a_training_is_told_by_what_matters(trained: AngiographyStudy, tmp_path:
     own = trained.fingerprint(trained.first)
     assert AngiographyStudy(trained.parameters).fingerprint(trained.first) == own
     for changes in (
-        {"epochs": 3}, {"mask_ratio": 0.6}, {"lr_text": 2e-3}, {"label_smoothing": 0.2},
+        {"epochs": 3}, {"mask_ratio": 0.6}, {"lr_text": 3e-3}, {"label_smoothing": 0.2},
         {"seed": 1, "data_seed": 0}, {"report_fraction": 0.9}, {"duplicate_aware": False},
         {"location_tasks": False}, {"precision": "bf16-mixed"}, {"contrastive": "softmax"},
         {"weight_masked": 0.2}, {"augment": False}, {"validation_fraction": 0.2}, {"average": 0.5},
@@ -118,7 +118,7 @@ def test_a_trained_network_is_found_again_and_has_learnt(trained: AngiographyStu
 
 
 def test_a_stale_or_missing_network_is_refused(trained: AngiographyStudy) -> None:
-    stale = AngiographyStudy(trained.parameters.model_copy(update={"lr_video": 2e-3}))
+    stale = AngiographyStudy(trained.parameters.model_copy(update={"lr_video": 4e-3}))
     with pytest.raises(
         MissingArtefactError, match="all_seed_0 was trained with other .* run notebook 02_training"
     ):
