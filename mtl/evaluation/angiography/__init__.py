@@ -42,6 +42,7 @@ from mtl.evaluation.angiography.structured_scores import (
     percent_errors,
     percent_mae,
     percent_mae_all,
+    segment_f1,
     structured_scores,
     summarise_structured,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "cosine_similarity",
     "effective_rank",
     "field_f1",
+    "segment_f1",
     "fit_codebook",
     "grounding_scores",
     "ignores_video",

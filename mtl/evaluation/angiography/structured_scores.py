@@ -3,13 +3,14 @@ r"""Findings of generated against true reports: is the right segment named, with
 All sums are over findings of all clips (micro-averaged). A **match** is a segment that both reports of a clip
 name; with M matches, of which W within 10 points, U true findings that were missed, S false ones,
 
-.. math:: F1 = \frac{2M}{2M + U + S}, \qquad F1_{10} = \frac{2W}{2W + 2(M - W) + U + S},
+.. math:: F1_\mathrm{segment} = \frac{2M}{2M + U + S}, \qquad
+          F1_\mathrm{field} = \frac{2W}{2W + 2(M - W) + U + S}:
 
-as a match outside 10 points is both missed and false. The error of the percent is given twice: over matches
-only (``percent_mae``), which a captioner can make small by saying little, and over M + U + S
-(``percent_mae_all``), where a finding that one of the two reports lacks counts there as 0 %. A finding whose
-degree is not given takes part in F1 (two such match within 10 points, one such and a number do not), but in
-no error of the percent.
+a field is a segment with its percent, and a match outside 10 points is both missed and false. The error of
+the percent is given twice: over matches only (``percent_mae``), which a captioner can make small by saying
+little, and over M + U + S (``percent_mae_all``), where a finding that one of the two reports lacks counts
+there as 0 %. A finding whose degree is not given takes part in F1 (two such match within 10 points, one such
+and a number do not), but in no error of the percent.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Percents = Mapping[str, float | None]
 WITHIN = 10.0  # points of percent
 SEVERE = 70.0  # percent
 STRUCTURED_METRICS = (
-    "field_f1", "field_f1_within_10", "percent_mae", "percent_mae_all", "exact_findings", "view_accuracy",
+    "segment_f1", "field_f1", "percent_mae", "percent_mae_all", "exact_findings", "view_accuracy",
     "severe_auroc",
 )  # fmt: skip
 
@@ -126,14 +127,14 @@ def percent_errors(
     return mean_estimates(both.assign(**errors), tuple(errors), n_resamples=n_resamples, seed=seed)
 
 
-def field_f1(table: pd.DataFrame, weights: Floats) -> Floats:
+def segment_f1(table: pd.DataFrame, weights: Floats) -> Floats:
     """F1 of segments under row weights ``(R, n)``; NaN where neither side names one."""
     sums = _sums(table, weights)
     return ratio(2 * sums["n_matched"], sums["n_true"] + sums["n_generated"])
 
 
-def field_f1_within_10(table: pd.DataFrame, weights: Floats) -> Floats:
-    """F1 of segments with a percent within 10 points."""
+def field_f1(table: pd.DataFrame, weights: Floats) -> Floats:
+    """F1 of fields: segments with a percent within 10 points."""
     sums = _sums(table, weights)
     return ratio(2 * sums["n_within_10"], sums["n_true"] + sums["n_generated"])
 
@@ -151,8 +152,8 @@ def percent_mae_all(table: pd.DataFrame, weights: Floats) -> Floats:
 
 
 STATISTICS = {
+    "segment_f1": segment_f1,
     "field_f1": field_f1,
-    "field_f1_within_10": field_f1_within_10,
     "percent_mae": percent_mae,
     "percent_mae_all": percent_mae_all,
 }

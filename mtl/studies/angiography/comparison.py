@@ -41,9 +41,9 @@ def _recalls(table: pd.DataFrame) -> dict[str, pd.Series]:
 
 def fields_by_study(rows: pd.DataFrame) -> pd.Series:
     """Field F1 over all findings of a study's clips; 1 where neither report names any."""
-    sums = rows.groupby("study")[["n_matched", "n_true", "n_generated"]].sum()
+    sums = rows.groupby("study")[["n_within_10", "n_true", "n_generated"]].sum()
     named = sums["n_true"] + sums["n_generated"]
-    return (2 * sums["n_matched"] / named.where(named > 0)).fillna(1.0)
+    return (2 * sums["n_within_10"] / named.where(named > 0)).fillna(1.0)
 
 
 def compare(study: AngiographyStudy, variant: str) -> dict[str, dict[str, Any]]:

@@ -32,7 +32,7 @@ class AngiographyParameters(StudyParameters):
     phantom_views: int = Field(2, ge=1, le=2, description="most views of a study of the phantom")
     phantom_noise: float = Field(1.0, ge=0, le=4, description="noise and clutter of the phantom's videos")
     phantom_normal: float = Field(0.1, ge=0, lt=1, description="share of its studies without a finding")
-    phantom_findings: int = Field(3, ge=1, le=3, description="most findings in a report of the phantom")
+    phantom_findings: int = Field(3, ge=1, le=5, description="most findings in a report of the phantom")
     duplicate_rate: float = Field(
         0.0, ge=0, lt=1, description="training studies of the phantom that copy another's report"
     )

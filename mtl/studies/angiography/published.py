@@ -13,7 +13,8 @@ from mtl.studies.angiography.study import AngiographyStudy
 _METRICS = {
     "to_report": "R@1, report of a video",
     "to_video": "R@1, video of a report",
-    "field_f1": "field F1",
+    "field_f1": "field F1 (segment, percent within 10 points)",
+    "segment_f1": "segment F1",
     "percent_mae_all": "error of percent, all findings",
 }
 

@@ -84,7 +84,7 @@ SHOWN_MEASURES = {
 #: Scores of written reports, for a table of the network and its controls.
 SHOWN_SCORES = {
     "field_f1": "field F1",
-    "field_f1_within_10": "field F1, within 10 points",
+    "segment_f1": "segment F1",
     "exact_findings": "all findings right",
     "percent_mae": "error of percent, matched",
     "percent_mae_all": "error of percent, all",

@@ -14,11 +14,11 @@ from mtl.evaluation.angiography import (
     blank_clip,
     bleu_4,
     compare_with_controls,
-    field_f1,
     ignores_video,
     most_frequent_report,
     nearest_training_reports,
     percent_mae_all,
+    segment_f1,
     shuffle_across_studies,
     structured_scores,
     text_scores,
@@ -99,7 +99,7 @@ def test_a_captioner_that_looks_beats_its_controls_and_one_that_does_not_is_foun
     permutation = shuffle_across_studies([f"s{i // 2}" for i in range(80)])
     for generated, ignores in ((looking, False), (reports(80, 2), True)):
         shuffled = [generated[i] for i in permutation]
-        verdict = ignores_video(scored(true, generated), scored(true, shuffled), field_f1, n_resamples=300)
+        verdict = ignores_video(scored(true, generated), scored(true, shuffled), segment_f1, n_resamples=300)
         assert verdict.ignores_video is ignores and verdict.difference.estimate.n == 40
         assert ("ignores the video" in verdict.sentence) is ignores
         error = ignores_video(
@@ -114,7 +114,7 @@ def test_a_captioner_that_looks_beats_its_controls_and_one_that_does_not_is_foun
 
 def test_a_captioner_that_always_says_the_same_ignores_the_video() -> None:
     table = scored(reports(20, 0), [reports(1, 0)[0]] * 20)
-    verdict = ignores_video(table, table.copy(), field_f1, n_resamples=100)
+    verdict = ignores_video(table, table.copy(), segment_f1, n_resamples=100)
     assert verdict.ignores_video and verdict.difference.estimate.value == 0
 
 
@@ -126,7 +126,7 @@ def test_the_table_of_arms() -> None:
         "most frequent": scored(true, [most_frequent_report(true)] * 40),
         "perfect": scored(true, true),
     }
-    found = compare_with_controls(arms, field_f1, n_resamples=300).set_index("arm")
+    found = compare_with_controls(arms, segment_f1, n_resamples=300).set_index("arm")
     assert found.loc["captions", "value"] == pytest.approx(2 * 20 / (20 + 40))
     assert found.loc["perfect", "value"] == 1 and found.loc["perfect", "gain"] == pytest.approx(-1 / 3)
     assert found.loc["perfect", "gain_high"] < 0 and found.loc["captions", "gain":"p_holm"].isna().all()
@@ -151,8 +151,8 @@ def test_arms_of_other_clips_are_refused() -> None:
     true = reports(6, 0)
     table = scored(true, true)
     with pytest.raises(ProtocolError, match="expected 'captions' and at least one control"):
-        compare_with_controls({"captions": table}, field_f1)
+        compare_with_controls({"captions": table}, segment_f1)
     with pytest.raises(ProtocolError, match="arm 'blank' holds other clips"):
-        compare_with_controls({"captions": table, "blank": table[::-1]}, field_f1)
+        compare_with_controls({"captions": table, "blank": table[::-1]}, segment_f1)
     with pytest.raises(ProtocolError, match="arm 'shuffled' holds other clips"):
-        ignores_video(table, table[:4], field_f1)
+        ignores_video(table, table[:4], segment_f1)

@@ -39,13 +39,13 @@ def test_counts_by_hand() -> None:
     assert table["view_accuracy"].tolist()[:3] == [1, 0, 1] and math.isnan(table["view_accuracy"][3])
     summary = summarise_structured(table, n_resamples=200)
     # 2 matches (1 within 10 points), 1 true finding missed, 2 false ones
-    assert summary["field_f1"].value == pytest.approx(2 * 2 / (2 * 2 + 1 + 2))
-    assert summary["field_f1_within_10"].value == pytest.approx(2 / (2 + 2 * 1 + 1 + 2))
+    assert summary["segment_f1"].value == pytest.approx(2 * 2 / (2 * 2 + 1 + 2))
+    assert summary["field_f1"].value == pytest.approx(2 / (2 + 2 * 1 + 1 + 2))
     assert summary["percent_mae"].value == pytest.approx(25 / 2)
     assert summary["percent_mae_all"].value == pytest.approx(115 / 5)
     assert summary["view_accuracy"].value == pytest.approx(2 / 3) and summary["view_accuracy"].n == 2
     assert summary["severe_auroc"].value == 1 and summary["severe_auroc"].n == 3, "65 beats 50 and 0"
-    assert summary["field_f1"].unit == "study"
+    assert summary["segment_f1"].unit == "study"
 
 
 @settings(max_examples=15, deadline=None)
@@ -73,8 +73,8 @@ def test_figures_equal_loops_over_findings(seed: int) -> None:
                 near += errors[-1] <= 10
     summary = summarise_structured(table, n_resamples=20)
     expected = {
-        "field_f1": 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else None,
-        "field_f1_within_10": 2 * near / (2 * near + 2 * (tp - near) + fp + fn) if tp + fp + fn else None,
+        "segment_f1": 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else None,
+        "field_f1": 2 * near / (2 * near + 2 * (tp - near) + fp + fn) if tp + fp + fn else None,
         "percent_mae": float(np.mean(errors)) if errors else None,
         "percent_mae_all": float(np.mean(everything)) if everything else None,
     }
@@ -102,12 +102,12 @@ def test_findings_whose_degree_is_not_given() -> None:
     assert table["n_error_matched"].tolist() == [0, 0, 1, 1] and table["n_error_all"].tolist() == [0, 0, 1, 1]
     assert table["true_highest"].isna().tolist() == [True, True, False, False]
     summary = summarise_structured(table, n_resamples=20)
-    assert summary["field_f1"].value == pytest.approx(8 / 9)
+    assert summary["segment_f1"].value == pytest.approx(8 / 9)
     assert summary["percent_mae"].value == summary["percent_mae_all"].value == pytest.approx((5 + 10) / 2)
     assert summary["severe_auroc"].n == 2 and summary["severe_auroc"].value == 1
     nowhere = structured_scores(true[:2], true[:2], list("ab"), SEGMENTS)
     found = summarise_structured(nowhere, n_resamples=20)
-    assert found["field_f1"].value == 1 and found["percent_mae"].value is None
+    assert found["segment_f1"].value == 1 and found["percent_mae"].value is None
     assert found["severe_auroc"].value is None and found["severe_auroc"].reason
 
 
@@ -116,12 +116,12 @@ def test_one_report_for_all_has_no_area_and_perfect_texts_score_one() -> None:
     assert summarise_structured(constant, n_resamples=20)["severe_auroc"].value == 0.5
     perfect = summarise_structured(structured_scores(TRUE, TRUE, STUDIES, SEGMENTS), n_resamples=20)
     assert perfect["percent_mae"].value == perfect["percent_mae_all"].value == 0
-    assert all(perfect[name].value == 1 for name in ("field_f1", "field_f1_within_10", "view_accuracy"))
+    assert all(perfect[name].value == 1 for name in ("segment_f1", "field_f1", "view_accuracy"))
 
 
 def test_saying_nothing_is_not_rewarded() -> None:
     summary = summarise_structured(structured_scores(TRUE, [""] * 4, STUDIES, SEGMENTS), n_resamples=20)
-    assert summary["field_f1"].value == 0 and summary["view_accuracy"].value == 0
+    assert summary["segment_f1"].value == 0 and summary["view_accuracy"].value == 0
     assert summary["percent_mae"].value is None and summary["percent_mae"].reason
     assert summary["percent_mae_all"].value == pytest.approx((80 + 40 + 60) / 3)
 

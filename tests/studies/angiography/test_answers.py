@@ -23,7 +23,7 @@ NOTHING = {
     captions_answer: {"retrieval": {}, "fields": {}, "alarms_said": ""},
     objectives_answer: {"differences": {}},
     settings_answer: {"differences": {}},
-    clip_answer: {"grounding": {}},
+    clip_answer: {"grounding": {}, "steps": 1},
 }
 
 
@@ -62,5 +62,10 @@ def test_differences_are_said_with_their_verdicts() -> None:
 
 
 def test_the_place_of_attention_is_said_where_boxes_are_known() -> None:
-    assert "planted box" in clip_answer(REAL | {"grounding": {"pointing": 0.5}})
-    assert "planted box" not in clip_answer(REAL | {"grounding": {}})
+    assert "planted box" in clip_answer(REAL | {"grounding": {"pointing": 0.5}, "steps": 4})
+    assert "planted box" not in clip_answer(REAL | {"grounding": {}, "steps": 4})
+
+
+def test_a_clip_of_one_step_has_no_largest_step() -> None:
+    assert "step {one_clip_in_depth.peak_step}" in clip_answer(REAL | {"grounding": {}, "steps": 4})
+    assert "peak_step" not in clip_answer(REAL | {"grounding": {}, "steps": 1})

@@ -138,7 +138,7 @@ def test_field_f1_of_a_study_by_hand() -> None:
             ("c", 0, 0, 0),  # neither names any
             ("d", 0, 0, 2),  # made up
         ],
-        columns=["study", "n_matched", "n_true", "n_generated"],
+        columns=["study", "n_within_10", "n_true", "n_generated"],
     )  # fmt: skip
     assert fields_by_study(rows).to_dict() == pytest.approx({"a": 6 / 7, "b": 0, "c": 1, "d": 0})
 
@@ -159,11 +159,11 @@ def made_scores(gain: float, studies: int = 40):
         names = [f"s{n}" for n in range(studies)]
         queries = [(way, name, float(n % 2)) for way in (TO_REPORT, TO_VIDEO) for n, name in enumerate(names)]
         matched = 50 + 100 * better + rng.integers(-3, 4, studies)
-        captions = pd.DataFrame({"study": names, "n_matched": matched, "n_true": 100, "n_generated": 100})
+        captions = pd.DataFrame({"study": names, "n_within_10": matched, "n_true": 100, "n_generated": 100})
         tables = {"retrieval": pd.DataFrame(queries, columns=["direction", "study", "recall_1"])}
         if training.variant == "only_contrastive":
             return tables
-        other = captions.assign(arm=SHUFFLED, n_matched=0)
+        other = captions.assign(arm=SHUFFLED, n_within_10=0)
         return tables | {"captions": pd.concat([captions.assign(arm=CAPTIONS), other])}
 
     return read
