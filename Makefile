@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-STUDIES := brain_mri em histology methods
+STUDIES := brain_mri em histology angiography demos methods
 export JUPYTER_PLATFORM_DIRS := 1
 
 .DEFAULT_GOAL := help

@@ -44,7 +44,7 @@ parameters = read_parameters("angiography", globals())
 # %%
 import pandas as pd
 from mtl.evaluation import angiography as evaluation
-from mtl.reporting.claims import claim, show_table
+from mtl.reporting.claims import claim, format_figure, show_table
 from mtl.reporting.figures import show_figure, use_report_style
 from mtl.reporting.figures_angiography import clip_sheet
 from mtl.reporting.figures_angiography_curves import controls_plot, percent_scatter, retrieval_curves
@@ -87,7 +87,7 @@ rows = [
         .replace("_", " "),
         "network": estimate,
         "films exchanged": exchanged[direction].get(metric),
-        "chance": chance[direction].get(metric),
+        "chance": format_figure(chance[direction].get(metric)),
     }
     for direction, found in retrieval.items()
     for metric, estimate in found.items()

@@ -14,7 +14,7 @@ PHANTOM, ARCADE = "phantom", "arcade"
 
 
 class AngiographyParameters(StudyParameters):
-    """See the field descriptions; defaults are those of the quick run on phantom videos."""
+    """See the field descriptions; defaults suit small phantom videos, ``params`` holds whole sets."""
 
     study: ClassVar[str] = "angiography"
     #: What decides which studies are tested: no arm of a sweep may change it.

@@ -31,8 +31,9 @@ def losses_answer(section: Mapping[str, Any]) -> str:
     of = "losses_one_by_one"
     return (
         "Each of the eight losses is shown with a case in which it helps and one in which it does not. With "
-        f"this run's weights the edge term makes up {{{of}.edge_share:.0%}} of the total of an untrained "
-        "network on a batch of this run, and all five terms that see no outline border or map together "
+        f"this run's weights ({{{of}.n_losses}} losses) the largest is *{{{of}.largest:text}}*, "
+        f"{{{of}.largest_share:.0%}} of the total of an untrained network on a batch of this run; all terms "
+        "that see no outline border or map make up "
         f"{{{of}.unlabelled_share:.0%}}."
     )
 

@@ -58,7 +58,7 @@ class HistologyParameters(StudyParameters):
     # losses
     hv: Literal["distance", "hover"] = Field("distance", description="what the second decoder regresses")
     alpha_seg: float = Field(2.0, ge=0, description="of the segmentation loss")
-    alpha_edge: float = Field(1.0, ge=0, description="of the edge loss; described: 10")
+    alpha_edge: float = Field(0.0, ge=0, description="of the edge loss; described: 10")
     alpha_hv: float = Field(1.0, ge=0, description="of the map inside nuclei")
     alpha_recon: float = Field(0.5, ge=0, description="of the reconstruction")
     alpha_obj_emb: float = Field(0.5, ge=0, description="of the prototype loss")
@@ -71,7 +71,7 @@ class HistologyParameters(StudyParameters):
     # training
     sets: str = Field("all,segmentation_only", description="sets of losses, at every fraction, by comma")
     sparse_sets: str = Field(
-        "without_edge,without_hv", description="sets at one fraction only, by comma; empty: none"
+        "without_recon,without_hv", description="sets at one fraction only, by comma; empty: none"
     )
     sparse_fraction: float = Field(
         0.0, ge=0, le=1, description="the fraction of sparse_sets, one of fractions; 0: the smallest"
