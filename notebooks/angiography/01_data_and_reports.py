@@ -21,9 +21,9 @@
 run: str = "quick"  # name of the run directory in outputs/angiography/
 data_root: str = ""  # folder of the data sets
 videos: str = "phantom"  # phantom, or a table or folder below data_root
-phantom_studies: int = 600  # studies of the phantom to learn from
+phantom_studies: int = 1500  # studies of the phantom to learn from
 phantom_test_studies: int = 60  # studies of the phantom that are tested
-phantom_findings: int = 3  # most findings in a report of the phantom
+phantom_findings: int = 2  # most findings in a report of the phantom
 duplicate_rate: float = 0.0  # training studies that copy another's report
 frames: int = 8  # frames of a clip
 size: int = 64  # pixels along a side of a clip

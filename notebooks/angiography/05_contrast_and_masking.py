@@ -21,7 +21,7 @@
 run: str = "quick"  # name of the run directory in outputs/angiography/
 data_root: str = ""  # folder of the data sets
 videos: str = "phantom"  # phantom, or a table or folder below data_root
-settings: str = "siglip,mask_90"  # other settings to train and compare
+settings: str = "siglip"  # other settings to train and compare
 batch_size: int = 64  # clips per batch
 mask_ratio: float = 0.75  # share of the tubelets that are masked
 seeds: int = 1  # trainings of each variant

@@ -14,7 +14,7 @@ PHANTOM, ARCADE = "phantom", "arcade"
 
 
 class AngiographyParameters(StudyParameters):
-    """See the field descriptions; defaults suit small phantom videos, ``params`` holds whole sets."""
+    """See the field descriptions; defaults are those of the quick run on phantom videos."""
 
     study: ClassVar[str] = "angiography"
     #: What decides which studies are tested: no arm of a sweep may change it.
@@ -27,29 +27,29 @@ class AngiographyParameters(StudyParameters):
     # data
     data_root: str = Field("", description="folder of the data sets; relative to the project")
     videos: str = Field(PHANTOM, min_length=1, description="phantom, or a table or folder below data_root")
-    phantom_studies: int = Field(600, ge=8, description="studies of the phantom to learn from and choose on")
+    phantom_studies: int = Field(1500, ge=8, description="studies of the phantom to learn from and choose on")
     phantom_test_studies: int = Field(60, ge=4, description="studies of the phantom that are tested")
-    phantom_views: int = Field(2, ge=1, le=2, description="most views of a study of the phantom")
-    phantom_noise: float = Field(1.0, ge=0, le=4, description="noise and clutter of the phantom's videos")
+    phantom_views: int = Field(1, ge=1, le=2, description="most views of a study of the phantom")
+    phantom_noise: float = Field(0.5, ge=0, le=4, description="noise and clutter of the phantom's videos")
     phantom_normal: float = Field(0.1, ge=0, lt=1, description="share of its studies without a finding")
-    phantom_findings: int = Field(3, ge=1, le=5, description="most findings in a report of the phantom")
+    phantom_findings: int = Field(2, ge=1, le=5, description="most findings in a report of the phantom")
     duplicate_rate: float = Field(
         0.0, ge=0, lt=1, description="training studies of the phantom that copy another's report"
     )
     data_seed: int = Field(-1, ge=-1, description="of the phantom; -1: as seed")
     test_fraction: float = Field(0.2, gt=0, lt=0.8, description="of the patients; the phantom says how many")
-    validation_fraction: float = Field(0.15, gt=0, lt=0.8, description="of the patients that are not tested")
+    validation_fraction: float = Field(0.05, gt=0, lt=0.8, description="of the patients that are not tested")
     report_fraction: float = Field(1.0, gt=0, le=1, description="training studies whose report is known")
     # clips
     frames: int = Field(8, ge=1, description="frames of a clip; shorter ones are repeated")
     size: int = Field(64, ge=16, description="pixels along a side of a clip")
-    augment: bool = Field(True, description="shifts, intensities and other frames; never mirrored")
+    augment: bool = Field(False, description="shifts, intensities and other frames; never mirrored")
     tokenizer: str = Field("", description="folder of a tokeniser below data_root; empty: trained on reports")
     vocabulary: int = Field(1000, ge=150, description="tokens of a tokeniser that is trained on the reports")
     context: int = Field(80, ge=8, description="most tokens of a report")
     # networks
     tubelet_frames: int = Field(8, ge=1, description="frames of a tubelet")
-    tubelet_side: int = Field(8, ge=2, description="pixels along a side of a tubelet")
+    tubelet_side: int = Field(16, ge=2, description="pixels along a side of a tubelet")
     pool: Literal["attention", "mean", "places"] = Field("places", description="of tokens to one vector")
     width: int = Field(128, ge=16, description="channels of video and text encoder and of the captioner")
     video_depth: int = Field(4, ge=1, description="transformer blocks of the video encoder")
@@ -62,7 +62,9 @@ class AngiographyParameters(StudyParameters):
     mask_target: Literal["pixels", "features"] = Field("pixels", description="what is predicted there")
     # objectives
     weight_contrastive: float = Field(1.0, ge=0, description="of the contrastive loss; 0 leaves it out")
-    weight_captioning: float = Field(1.0, ge=0, description="of captions and locations; 0 leaves it out")
+    weight_captioning: float = Field(
+        4.0, ge=0, description="of captions and locations; described: 1; 0 leaves it out"
+    )
     weight_masked: float = Field(0.1, ge=0, description="of masked video modelling; 0 leaves it out")
     weight_distillation: float = Field(0.0, ge=0, description="of self-distillation; 0 leaves it out")
     contrastive: Literal["sigmoid", "softmax"] = Field("softmax", description="SigLIP or CLIP")
@@ -79,17 +81,15 @@ class AngiographyParameters(StudyParameters):
     )
     # training
     variants: str = Field(
-        "all,without_masked,only_contrastive,only_captioning",
+        "all,only_contrastive,only_captioning",
         description="sets of objectives to train and compare, by comma",
     )
-    settings: str = Field(
-        "siglip,mask_90", description="other settings to train and compare, by comma; or none"
-    )
+    settings: str = Field("siglip", description="other settings to train and compare, by comma; or none")
     seeds: int = Field(1, ge=1, description="trainings of each variant")
     batch_size: int = Field(64, ge=2, description="clips per batch, over all ranks")
     accumulate: int = Field(1, ge=1, description="batches per optimiser step; contrast stays within a batch")
-    clips_per_epoch: int = Field(640, ge=1, description="clips of an epoch; full batches only")
-    epochs: int = Field(6, ge=1, description="passes")
+    clips_per_epoch: int = Field(1280, ge=1, description="clips of an epoch; full batches only")
+    epochs: int = Field(10, ge=1, description="passes")
     lr_video: float = Field(3e-3, gt=0, description="AdamW, of the video encoder")
     lr_text: float = Field(2e-3, gt=0, description="AdamW, of the text encoder, temperature and bias")
     lr_caption: float = Field(2e-3, gt=0, description="AdamW, of the captioner")

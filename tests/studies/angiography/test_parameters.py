@@ -44,7 +44,7 @@ def test_every_parameter_file_is_valid(path: Path) -> None:
         ({"variants": "only_captioning"}, "variants: 'all' must be among them"),
         ({"videos": "films.csv"}, "videos='films.csv' needs data_root"),
         ({"frames": 7}, "frames=7 is no multiple of the tubelet's 8"),
-        ({"size": 60}, "size=60 is no multiple of the tubelet's 8"),
+        ({"size": 60}, "size=60 is no multiple of the tubelet's 16"),
         ({"width": 30}, "width=30 is no multiple of heads=4"),
         ({"weight_contrastive": 0, "weight_captioning": 0, "weight_masked": 0}, "all weights are 0"),
         (
@@ -78,13 +78,15 @@ def test_what_does_not_fit_is_refused(values: dict, message: str) -> None:
 def test_no_setting_and_clips_that_just_suffice_are_allowed() -> None:
     p = AngiographyParameters(settings="none", variants=" all , without_masked ", clips_per_epoch=256)
     assert p.setting_variants == () and p.objective_variants == (ALL, "without_masked")
-    assert p.grid == (1, 8, 8)
+    assert p.grid == (1, 4, 4)
 
 
 def test_weights_are_those_of_the_losses() -> None:
-    described, ours = LossConfig(), AngiographyParameters()
+    described = {name: getattr(LossConfig(), name) for name in LOSSES}
     assert tuple(WEIGHTS) == LOSSES
-    assert ours.weights == {name: getattr(described, name) for name in LOSSES}
+    full = AngiographyParameters.from_yaml(ROOT / "params/angiography/full.yaml")
+    assert full.weights == described
+    assert AngiographyParameters().weights == described | {"captioning": 4.0}, "the one that validation chose"
 
 
 @pytest.mark.parametrize(
