@@ -52,6 +52,7 @@ from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.angiography.answers import captions_answer
 from mtl.studies.angiography import scoring
 from mtl.studies.angiography.scoring import ALL_SEGMENTS, CAPTIONS, SHOWN_CONTROLS, SHOWN_PLACES, SHUFFLED
+from mtl.studies.angiography.published import published_rows
 from mtl.studies.angiography.study import AngiographyStudy
 from mtl.studies.angiography.variants import SHOWN_MEASURES, SHOWN_PERCENTS, SHOWN_SCORES
 
@@ -376,7 +377,12 @@ if arms:
     section["headline"].append(
         {"label": "Field F1 of written reports", "value": fields[CAPTIONS]["field_f1"]}
     )
+figures = {SHOWN_CONTROLS[arm]: dict(found) for arm, found in fields.items()}
+if retrieval:
+    own = figures.setdefault(SHOWN_CONTROLS[CAPTIONS], {})
+    own |= {name: found["recall_1"] for name, found in section["retrieval"].items()}
 write_metrics(study.run.path, "retrieval_and_captions", section)
+write_metrics(study.run.path, "published", published_rows(study, figures))
 
 # %% [markdown]
 # ## Answer
