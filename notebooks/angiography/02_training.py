@@ -45,9 +45,12 @@ parameters = read_parameters("angiography", globals())
 # ## Method
 # A tubelet transformer encodes a clip. *Contrast*: clip $v_i$ and report $u_i$ are picked out of all of a batch, by
 #
-# $$-\frac{1}{2B} \sum_i \Bigl(\log \mathrm{softmax}_j(t\,v_i \cdot u_j)_i + \log \mathrm{softmax}_j(t\,v_j \cdot u_i)_i\Bigr)
-# \quad \text{(CLIP)} \qquad \text{or} \qquad
-# -\frac{1}{B} \sum_{ij} \log \sigma\bigl(\pm(t\,v_i \cdot u_j + b)\bigr) \quad \text{(SigLIP)},$$
+# $$L_\mathrm{CLIP} = -\frac{1}{2B} \sum_i \bigl(\log \mathrm{softmax}_j(t\,v_i \cdot u_j)_i
+# + \log \mathrm{softmax}_j(t\,v_j \cdot u_i)_i\bigr)$$
+#
+# or by
+#
+# $$L_\mathrm{SigLIP} = -\frac{1}{B} \sum_{ij} \log \sigma\bigl(y_{ij}\,(t\,v_i \cdot u_j + b)\bigr), \qquad y_{ij} = \pm 1,$$
 #
 # as `contrastive` says, with equal reports counting as matches. *Captions*: a decoder writes the report from the clip's
 # pooled vector and tokens, and, told apart by a task token, the box of a finding or the finding in a box (LocCa). *Masked

@@ -9,7 +9,7 @@
 # %% [markdown]
 # # Angiography: which objective helps which?
 #
-# **Question.** Is retrieval better with captions beside it, are captions better with contrast, and does masked video pay?
+# **Question.** Is retrieval better with captions beside it, and are captions better with contrast?
 
 # %% [markdown]
 # ## Parameters

@@ -9,8 +9,8 @@
 # %% [markdown]
 # # Angiography: SigLIP or CLIP, copied reports, and how much to mask
 #
-# **Question.** Which contrastive loss copes with small batches, what do copied reports do to retrieval, and how much of the
-# video may be hidden?
+# **Question.** Which contrastive loss, which batch, how many copied reports, how much of the video hidden: what do the settings
+# of this run (`settings`) change?
 
 # %% [markdown]
 # ## Parameters

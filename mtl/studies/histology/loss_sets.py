@@ -55,7 +55,7 @@ def arm_name(losses: str, fraction: float) -> str:
 
 
 def shown_set(losses: str) -> str:
-    """A set as a reader wants it: "without edge", "all eight", "segmentation only"."""
+    """A set as a reader wants it: "without edge", "all losses", "segmentation only"."""
     if losses == ALL:
         return "all losses"
     if losses.startswith(WITHOUT):
