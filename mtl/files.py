@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import fnmatch
 import hashlib
 import json
 import os
@@ -18,13 +19,11 @@ def atomic_path(target: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path beside ``target``; on success it replaces ``target`` in one step.
 
     A reader sees the old file or the new one, never half of either. After an exception, or a
-    kill, ``target`` is untouched.
+    kill, ``target`` is untouched; what a kill leaves beside it, :func:`remove_halves` takes away.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
+    handle, temporary = _locked_half(target)
     try:
         yield temporary
         with temporary.open("rb") as written:
@@ -33,13 +32,27 @@ def atomic_path(target: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(handle)
 
 
-def remove_halves(target: str | os.PathLike) -> None:
-    """Remove what processes that were killed while writing ``target`` left beside it; for its only writer."""
-    target = Path(target)
-    for half in target.parent.glob(f".{target.name}.*.part"):
-        half.unlink(missing_ok=True)
+def _locked_half(target: Path) -> tuple[int, Path]:
+    """A new file beside ``target`` and its open handle, whose lock says that the writer is alive."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.path.exists(name):  # not taken for a dead one's between its making and its locking
+            return handle, Path(name)
+        os.close(handle)
+
+
+def remove_halves(folder: str | os.PathLike) -> None:
+    """Remove what killed writers of :func:`atomic_path` left in ``folder`` and below; living ones' stay."""
+    for inside, _, files in os.walk(folder):  # passes over folders that go meanwhile
+        for name in fnmatch.filter(files, ".*.part"):
+            half = Path(inside, name)
+            with contextlib.suppress(FileNotFoundError, BlockingIOError), half.open("r+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                half.unlink(missing_ok=True)
 
 
 def write_text(target: str | os.PathLike, text: str) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from jupyter_client import AsyncKernelManager
 
-from mtl.files import file_lock
+from mtl.files import file_lock, remove_halves
 from mtl.reporting.kernel_environment import kernel_environment
 from mtl.reporting.status import BAD, NotebookJob, notebook_status, now, this_process, update_notebook
 from mtl.training.progress import HEARTBEAT_VARIABLE
@@ -78,6 +78,7 @@ def run_job(
 
 def _run_and_record(job: NotebookJob, environment: dict[str, str], project_root: Path) -> str:
     began = time.monotonic()
+    remove_halves(job.run_directory)
     clean = dict.fromkeys(("failure", "reason", "ended", "cell", "cells", "seconds"))
     update_notebook(job, **{**clean, "status": "running", "fingerprint": job.fingerprint, **this_process()})
     failure = execute(job, environment, project_root)

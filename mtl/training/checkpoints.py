@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from mtl.errors import CheckpointError
-from mtl.files import atomic_path, remove_halves
+from mtl.files import atomic_path
 from mtl.model_folder import class_name, load_model, save_model
 
 __all__ = [
@@ -37,7 +37,6 @@ __all__ = [
 
 def save_training_state(path: Path, state: Mapping[str, Any]) -> None:
     """Replace ``path`` with ``state`` (tensors and plain Python values only)."""
-    remove_halves(path)
     with atomic_path(path) as temporary:
         torch.save(dict(state), temporary)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from mtl.files import remove_halves, write_json
+from mtl.files import write_json
 
 HEARTBEAT_VARIABLE = "MTL_HEARTBEAT"
 _SECONDS_BETWEEN_BEATS = 2.0
@@ -42,8 +42,6 @@ class StageProgress:
         heartbeat = os.environ.get(HEARTBEAT_VARIABLE)
         self._heartbeat = Path(heartbeat) if heartbeat and show else None
         self._last_beat = 0.0
-        if self._heartbeat is not None:
-            remove_halves(self._heartbeat)
         visible = show and self._heartbeat is None and on_step is None
         self._bar = tqdm(total=total, initial=done, desc=label, unit="step", disable=not visible, leave=False)
 

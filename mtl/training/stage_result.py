@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from mtl.files import atomic_path, read_json, write_json
+from mtl.files import atomic_path, read_json, remove_halves, write_json
 from mtl.training.diagnostics import COLUMNS
 
 
@@ -52,12 +52,13 @@ def is_finished(folder: Path, fingerprint: str) -> bool:
 def discard_result(folder: Path) -> None:
     """Take back the claim that the stage is finished, before anything in its folder changes.
 
-    What a kill in the middle of saving may have left (half-written and half-replaced folders) goes too.
+    What a kill in the middle of saving may have left (half-written files, half-replaced folders) goes too.
     """
     (folder / "stage.json").unlink(missing_ok=True)
     for name in ("best", "last"):
         for left in [*folder.glob(f".{name}.*.part"), *folder.glob(f".{name}.*.old")]:
             shutil.rmtree(left, ignore_errors=True)
+    remove_halves(folder)
 
 
 def write_result(

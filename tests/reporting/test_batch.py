@@ -148,14 +148,16 @@ def test_only_the_page_is_made_again_when_only_page_making_changed(make_job, tmp
 
 @pytest.mark.slow
 def test_a_killed_kernel_is_dead_not_completed(make_job, tmp_path: Path) -> None:
-    dying = "x = 1\nimport os\nos.kill(os.getpid(), 9)"
-    jobs = [make_job("01", "1", dying, "2"), make_job("02", "1")]
+    dying = "from mtl.files import atomic_path\nwith atomic_path({!r}):\n    import os\n    os.kill(os.getpid(), 9)"
+    metrics = str(make_job("02", "1").run_directory / "metrics.json")
+    jobs = [make_job("01", "1", dying.format(metrics), "2"), make_job("02", "1")]
     result = run_notebooks(jobs, project_root=tmp_path)
     assert [o.status for o in result.outcomes] == ["dead", "ok"]
     entry = notebook_status(jobs[0])
     assert entry["failure"]["cell"] == 2 and "os.kill" in entry["failure"]["source"]
     assert jobs[0].failed_copy.exists() and not jobs[0].executed.exists()
     assert "did not finish" in jobs[0].report.read_text()
+    assert not list(jobs[0].run_directory.glob(".*.part"))  # the notebook after it has cleared away
 
 
 @pytest.mark.slow
