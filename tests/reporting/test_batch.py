@@ -148,7 +148,9 @@ def test_only_the_page_is_made_again_when_only_page_making_changed(make_job, tmp
 
 @pytest.mark.slow
 def test_a_killed_kernel_is_dead_not_completed(make_job, tmp_path: Path) -> None:
-    dying = "from mtl.files import atomic_path\nwith atomic_path({!r}):\n    import os\n    os.kill(os.getpid(), 9)"
+    dying = (
+        "from mtl.files import atomic_path\nimport os\nwith atomic_path({!r}):\n    os.kill(os.getpid(), 9)"
+    )
     metrics = str(make_job("02", "1").run_directory / "metrics.json")
     jobs = [make_job("01", "1", dying.format(metrics), "2"), make_job("02", "1")]
     result = run_notebooks(jobs, project_root=tmp_path)
