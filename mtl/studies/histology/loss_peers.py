@@ -73,7 +73,9 @@ def _segmentation(z: Tensor, y: Tensor, positive: Tensor, negative: Tensor, conf
     dices = []
     for logits, c, known in zip(z.sigmoid(), target, y + positive + negative, strict=True):
         inside, wanted = logits[known > 0], c[known > 0]
-        dices.append(1 - (2 * (inside * wanted).sum() + 1) / (inside.sum() + wanted.sum() + 1))
+        dices.append(
+            1 - (2 * (inside * wanted).sum() + 1) / (inside.square().sum() + wanted.square().sum() + 1)
+        )
     outside = z[y < 0.5]
     background = F.binary_cross_entropy_with_logits(outside, torch.zeros_like(outside))
     return 0.5 * cross_entropy + 0.5 * torch.stack(dices).mean() + config.background_weight * background

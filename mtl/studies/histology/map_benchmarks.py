@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -32,11 +32,11 @@ def nuclei(count: int, side: int = SIDE, seed: int = 0) -> Labels:
     return labels
 
 
-def map_cases() -> list[Case]:
+def map_cases(counts: Sequence[int] = COUNTS, side: int = SIDE) -> list[Case]:
     """H1: 30x the loop over nuclei and 7x MONAI are hoped for at 385 nuclei."""
     cases = []
-    for count in COUNTS:
-        labels = nuclei(count)
+    for count in counts:
+        labels = nuclei(count, side)
         ours = partial(hover_maps, labels)
         peers = {
             "loop over nuclei, each in its box": (partial(looped_hover_maps, labels), 30.0),
@@ -44,7 +44,7 @@ def map_cases() -> list[Case]:
         }
         for name, (theirs, goal) in peers.items():
             hoped = goal if count == COUNTS[-1] else 0.0
-            workload = f"horizontal and vertical maps, {SIDE} x {SIDE}, {count} nuclei"
+            workload = f"horizontal and vertical maps, {side} x {side}, {count} nuclei"
             cases.append(Case("H1", workload, name, ours, theirs, partial(_same, ours, theirs), hoped))
     return cases
 
