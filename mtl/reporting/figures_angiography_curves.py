@@ -58,7 +58,8 @@ def controls_plot(tables: Mapping[str, pd.DataFrame], captions: str = "captions"
     for axis in axes.flat[len(tables) :]:
         axis.set_axis_off()
     for axis, (measure, table) in zip(axes.flat, tables.items(), strict=False):
-        for height, row in enumerate(table.itertuples()):
+        numbers = table.astype(dict.fromkeys(("value", "low", "high"), float))  # None becomes NaN
+        for height, row in enumerate(numbers.itertuples()):
             _arm(axis, height, row, row.arm == captions)
         axis.set(title=measure, ylim=(lines - 0.4, -0.7))
         axis.set_yticks(range(lines), list(table["arm"]))
@@ -161,7 +162,7 @@ def over_batch_sizes(
 
 def _arm(axis: Axes, height: int, row: object, own: bool) -> None:
     """One arm of ``controls_plot``: interval, value, and the value in figures above."""
-    value, low, high = (float(getattr(row, name)) for name in ("value", "low", "high"))
+    value, low, high = row.value, row.low, row.high
     colour = PALETTE[1] if own else PALETTE[0]
     if not np.isfinite(value):
         axis.text(0.5, height, "not defined", transform=axis.get_yaxis_transform(), ha="center", va="center")

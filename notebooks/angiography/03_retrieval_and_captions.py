@@ -135,7 +135,7 @@ show_table(
 # %% [markdown]
 # ## Reports against their controls
 # *Field F1*: segments that are named rightly with a percentage within ten points. *Error of percent*: over all findings of either report, a missing one
-# counting as no narrowing. *BLEU-4* rewards the template as much as the finding, which is why it is shown and not used.
+# counting as no narrowing; it is left out where no report has a percentage. *BLEU-4* rewards the template as much as the finding, which is why it is shown and not used.
 
 # %%
 arms = {}
@@ -153,11 +153,15 @@ against = {
     for name, (statistic, lower) in MEASURES.items()
     if arms
 }
-named = {name: table.assign(arm=table["arm"].map(SHOWN_CONTROLS)) for name, table in against.items()}
+named = {
+    name: table.assign(arm=table["arm"].map(SHOWN_CONTROLS))
+    for name, table in against.items()
+    if table["value"].notna().any()
+}
 if named:
     show_figure(
         controls_plot(named, captions=SHOWN_CONTROLS[CAPTIONS]),
-        alt="Field F1, error of percent and BLEU-4 of the written reports and of every control.",
+        alt=f"{', '.join(named)} of the written reports and of every control.",
         source="metrics.json#/retrieval_and_captions",
     )
 
@@ -393,6 +397,6 @@ display(claim(captions_answer(section), study.run.metrics))
 if named:
     show_figure(
         controls_plot(named, captions=SHOWN_CONTROLS[CAPTIONS]),
-        alt="Field F1, error of percent and BLEU-4 of the written reports and of every control.",
+        alt=f"{', '.join(named)} of the written reports and of every control.",
         source="metrics.json#/retrieval_and_captions",
     )

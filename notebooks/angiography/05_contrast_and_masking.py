@@ -51,6 +51,7 @@ from mtl.reporting.figures_results import forest_plot
 from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.angiography.answers import reading, settings_answer
 from mtl.studies.angiography.comparison import compare, metric_estimates, with_holm
+from mtl.studies.angiography.published import published_rows
 from mtl.studies.angiography.scoring import score_network
 from mtl.studies.angiography.study import AngiographyStudy
 from mtl.studies.angiography.variants import ALL, COMPARED, SETTINGS, shown_variant
@@ -188,6 +189,9 @@ section["headline"] = [
     for metric, row in found.items()
 ][:2]
 write_metrics(study.run.path, "contrast_and_masking", section)
+if len(figures) > 1:
+    named = {shown_variant(variant): found for variant, found in figures.items()}
+    write_metrics(study.run.path, "published_settings", published_rows(study, named))
 
 # %% [markdown]
 # ## Answer

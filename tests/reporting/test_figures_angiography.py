@@ -139,7 +139,9 @@ def arms(values: list[float]) -> pd.DataFrame:
 
 
 def test_controls_are_beside_the_captions_and_undefined_ones_say_so() -> None:
-    figure = controls_plot({"F1": arms([0.6, 0.2, 0.1]), "MAE": arms([12.0, 30.0, np.nan])}, columns=2)
+    undefined = arms([12.0, 30.0, np.nan]).astype(object)
+    undefined = undefined.where(undefined.notna(), None)  # as an estimate without a value has it
+    figure = controls_plot({"F1": arms([0.6, 0.2, 0.1]), "MAE": undefined}, columns=2)
     first, second = figure.axes
     assert [tick.get_text() for tick in first.get_yticklabels()] == ["captions", "most frequent", "blank"]
     assert [text.get_text() for text in first.texts] == ["0.60", "0.20", "0.10"]

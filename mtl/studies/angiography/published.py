@@ -9,11 +9,12 @@ from mtl.evaluation.statistics import Estimate
 from mtl.studies.angiography.parameters import PHANTOM
 from mtl.studies.angiography.study import AngiographyStudy
 
-#: Metric of notebook 03's figures to its column.
+#: Metric of the figures of notebooks 03 and 05 to its column.
 _METRICS = {
     "to_report": "R@1, report of a video",
     "to_video": "R@1, video of a report",
     "field_f1": "field F1 (segment, percent within 10 points)",
+    "fields": "field F1 by study",
     "segment_f1": "segment F1",
     "percent_mae_all": "error of percent, all findings",
 }
@@ -23,7 +24,7 @@ def published_rows(study: AngiographyStudy, figures: Mapping[str, Mapping[str, E
     """Figures of the test part, for ``publish``.
 
     Args:
-        figures: who (the network, its controls, in words) to metric.
+        figures: who (the network, its controls, settings, in words) to metric.
     """
     p = study.parameters
     source = "phantom" if p.videos == PHANTOM else p.videos
