@@ -273,7 +273,7 @@ rows = [
 ]
 show_table(
     pd.DataFrame(rows).astype(object), source="metrics.json#/retrieval_and_captions",
-    caption="Named boxes against planted ones", index=False, if_empty="No box in the test clips, or no location task in this run.",
+    caption="Named boxes against true ones", index=False, if_empty="No box in the test clips, or no location task in this run.",
 )  # fmt: skip
 
 # %% [markdown]
@@ -354,6 +354,8 @@ section = {
     "exchanged": {directions[name]: found for name, found in exchanged.items()},
     "collapse": monitors,
     "fields": fields,
+    "fields_defined": bool(fields) and fields[CAPTIONS]["field_f1"].value is not None,
+    "percents_defined": bool(fields) and fields[CAPTIONS]["percent_mae_all"].value is not None,
     "words": wording.get(CAPTIONS, {}),
     "best_control": SHOWN_CONTROLS.get(best_control, ""),
     "best_control_f1": fields[best_control]["field_f1"] if best_control else None,

@@ -50,7 +50,7 @@ from mtl.reporting.figures import show_figure, use_report_style
 from mtl.reporting.figures_results import forest_plot
 from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.angiography.answers import objectives_answer, reading
-from mtl.studies.angiography.comparison import compare, metric_estimates, with_holm
+from mtl.studies.angiography.comparison import compare, forest_rows, metric_estimates, with_holm
 from mtl.studies.angiography.scoring import score_network
 from mtl.studies.angiography.study import AngiographyStudy
 from mtl.studies.angiography.variants import ALL, COMPARED, OBJECTIVES, shown_variant
@@ -121,22 +121,17 @@ show_table(
 )  # fmt: skip
 
 # %% [markdown]
-# The same as a picture.
+# The same as a picture; where nothing was compared, the run's own figures.
 
 # %%
-bars = [
-    {"label": f"{COMPARED[metric]}: minus {shown_variant(variant)}", "estimate": row["estimate"]}
-    for variant, found in differences.items()
-    for metric, row in found.items()
-]
+bars = forest_rows(differences, figures[ALL])
+compared = any(differences.values())
+xlabel = "All objectives minus the set named" if compared else "All objectives"
+line = {"reference": 0.0, "reference_label": "no difference"} if compared else {}
+alt = "Difference in retrieval and field F1 between all objectives and each other set, with intervals."
+alt = alt if compared else "Retrieval and field F1 of the run's own network, with intervals."
 if bars:
-    show_figure(
-        forest_plot(
-            bars, xlabel="All objectives minus the set named", reference=0.0, reference_label="no difference"
-        ),
-        alt="Difference in retrieval and field F1 between all objectives and each other set, with intervals.",
-        source="metrics.json#/which_objective_helps",
-    )
+    show_figure(forest_plot(bars, xlabel, **line), alt=alt, source="metrics.json#/which_objective_helps")
 
 # %% [markdown]
 # ## What it means
@@ -170,10 +165,4 @@ write_metrics(study.run.path, "which_objective_helps", section)
 # %% tags=["headline"]
 display(claim(objectives_answer(section), study.run.metrics))
 if bars:
-    show_figure(
-        forest_plot(
-            bars, xlabel="All objectives minus the set named", reference=0.0, reference_label="no difference"
-        ),
-        alt="Difference in retrieval and field F1 between all objectives and each other set, with intervals.",
-        source="metrics.json#/which_objective_helps",
-    )
+    show_figure(forest_plot(bars, xlabel, **line), alt=alt, source="metrics.json#/which_objective_helps")

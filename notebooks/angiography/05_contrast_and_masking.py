@@ -50,7 +50,7 @@ from mtl.reporting.figures_angiography_curves import over_batch_sizes
 from mtl.reporting.figures_results import forest_plot
 from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.angiography.answers import reading, settings_answer
-from mtl.studies.angiography.comparison import compare, metric_estimates, with_holm
+from mtl.studies.angiography.comparison import compare, forest_rows, metric_estimates, with_holm
 from mtl.studies.angiography.published import published_rows
 from mtl.studies.angiography.scoring import score_network
 from mtl.studies.angiography.study import AngiographyStudy
@@ -105,7 +105,7 @@ show_table(
 # ## SigLIP and CLIP over batch sizes
 # R@1 of a film's report. One point per loss where the run asks for one batch size only.
 
-# %%
+# %% tags=["optional-figure"]
 plain = described[
     (described["copied reports"] == parameters.duplicate_rate)
     & (described["masked"] == described.loc[ALL, "masked"])
@@ -145,25 +145,17 @@ show_table(
 )  # fmt: skip
 
 # %% [markdown]
-# The same as a picture.
+# The same as a picture; where nothing was compared, the run's own figures.
 
 # %%
-bars = [
-    {"label": f"{COMPARED[metric]}: minus {shown_variant(variant)}", "estimate": row["estimate"]}
-    for variant, found in differences.items()
-    for metric, row in found.items()
-]
+bars = forest_rows(differences, figures[ALL])
+compared = any(differences.values())
+xlabel = "The run's own setting minus the one named" if compared else "The run's own setting"
+line = {"reference": 0.0, "reference_label": "no difference"} if compared else {}
+alt = "Difference in retrieval and field F1 between the run's own setting and each other, with intervals."
+alt = alt if compared else "Retrieval and field F1 of the run's own network, with intervals."
 if bars:
-    show_figure(
-        forest_plot(
-            bars,
-            xlabel="The run's own setting minus the one named",
-            reference=0.0,
-            reference_label="no difference",
-        ),
-        alt="Difference in retrieval and field F1 between the run's own setting and each other, with intervals.",
-        source="metrics.json#/contrast_and_masking",
-    )
+    show_figure(forest_plot(bars, xlabel, **line), alt=alt, source="metrics.json#/contrast_and_masking")
 
 # %% [markdown]
 # ## What it means
@@ -200,13 +192,4 @@ if len(figures) > 1:
 # %% tags=["headline"]
 display(claim(settings_answer(section), study.run.metrics))
 if bars:
-    show_figure(
-        forest_plot(
-            bars,
-            xlabel="The run's own setting minus the one named",
-            reference=0.0,
-            reference_label="no difference",
-        ),
-        alt="Difference in retrieval and field F1 between the run's own setting and each other, with intervals.",
-        source="metrics.json#/contrast_and_masking",
-    )
+    show_figure(forest_plot(bars, xlabel, **line), alt=alt, source="metrics.json#/contrast_and_masking")

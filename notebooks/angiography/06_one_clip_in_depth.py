@@ -38,7 +38,7 @@ parameters = read_parameters("angiography", globals())
 # One clip of the test part: the first with a narrowing whose place is known. It is not chosen by its score. Attention is the
 # captioner's cross-attention, averaged over heads and layers, one map per word. The captioner also reads the clip's pooled
 # vector; what goes there has no place, and maps are of the rest. Attention says where information was read, not why; how
-# often the largest lies in the planted box, over all test clips, stands at the end.
+# often the largest lies in the true box, over all test clips, stands at the end.
 
 # %%
 import numpy as np
@@ -64,14 +64,14 @@ show_figure(
         [seen.video], [clip.study.split("/")[-1]], [{"true": clip.report, "written": seen.report}], [boxes],
         n_frames=min(6, parameters.frames),
     ),
-    alt="Frames of the clip with its planted boxes, the true and the written report.",
+    alt="Frames of the clip with the true boxes, the true and the written report.",
     source="checkpoints/fold_0/",
 )  # fmt: skip
 
 # %% [markdown]
 # ## Where and when it looks
 # Attention of the whole report over the clip's time steps (one, where a tubelet spans the clip), then of the first segment
-# and the first percentage that are written, if there are any. Dashed: the planted box; solid on the step that holds the frame
+# and the first percentage that are written, if there are any. Dashed: the true box; solid on the step that holds the frame
 # where it is best seen.
 
 # %%
@@ -97,7 +97,7 @@ show_table(
 
 # %% [markdown]
 # ## All test clips
-# *Pointing*: the largest attention of the report lies in the first planted box (frame not counted); beside it the share of
+# *Pointing*: the largest attention of the report lies in the first true box (frame not counted); beside it the share of
 # the attention's cells that count as inside, which a blind guess would reach. *Mass*: attention inside the box; *mass
 # gain*: as a multiple of the box's area. *The clip as a whole*: what went to the pooled vector.
 
@@ -109,8 +109,8 @@ pointing = (
 )
 rows = [{"measure": SHOWN_MEASURES[name], "value": estimate} for name, estimate in pointing.items()]
 show_table(
-    pd.DataFrame(rows), source="metrics.json#/one_clip_in_depth", caption="Attention against planted boxes",
-    index=False, if_empty="No planted box in the test clips, or no captioning objective.",
+    pd.DataFrame(rows), source="metrics.json#/one_clip_in_depth", caption="Attention against true boxes",
+    index=False, if_empty="No box in the test clips, or no captioning objective.",
 )  # fmt: skip
 
 # %% [markdown]

@@ -35,7 +35,7 @@ parameters = read_parameters("demos", globals())
 
 # %% [markdown]
 # ## The clips and the network
-# Test clips, first those with a planted narrowing. The network is the one that the study shows in depth.
+# Test clips, first those with a narrowing whose place is known. The network is the one that the study shows in depth.
 
 # %%
 import pandas as pd

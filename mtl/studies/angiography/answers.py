@@ -70,20 +70,25 @@ def captions_answer(section: Mapping[str, Any]) -> str:
             f"{{{of}.chance.to_report.recall_1:.3f}})."
         )
     if section["fields"]:
-        said.append(
-            f"Written reports have a field F1 of {{{of}.fields.captions.field_f1}}, the best control "
-            f"({{{of}.best_control:text}}) {{{of}.best_control_f1}}; the percentage is off by "
-            f"{{{of}.fields.captions.percent_mae_all}} points over all findings."
-        )
-        said.append(
-            "**The writer is not shown to use the film**: with films exchanged between studies it does as "
-            "well." if section["ignores_video"] else
-            f"With films exchanged between studies it loses {{{of}.gain_on_shuffled}}: the writer looks at "
-            "the film."
-        )  # fmt: skip
+        said.extend(_of_written(of, section))
     if section["alarms_said"]:
         said.append(f"Alarms: {{{of}.alarms_said:text}}.")
     return _marked(" ".join(said) or "Neither contrast nor captions are objectives of this run.", section)
+
+
+def _of_written(of: str, section: Mapping[str, Any]) -> list[str]:
+    if not section["fields_defined"]:
+        return ["No segment is named in the test reports or in what is written of their films: no field F1."]
+    percents = f"; the percentage is off by {{{of}.fields.captions.percent_mae_all}} points over all findings"
+    return [
+        f"Written reports have a field F1 of {{{of}.fields.captions.field_f1}}, the best control "
+        f"({{{of}.best_control:text}}) {{{of}.best_control_f1}}"
+        f"{percents if section['percents_defined'] else ''}.",
+        "**The writer is not shown to use the film**: with films exchanged between studies it does as well."
+        if section["ignores_video"]
+        else f"With films exchanged between studies it loses {{{of}.gain_on_shuffled}}: the writer looks at "
+        "the film.",
+    ]
 
 
 def objectives_answer(section: Mapping[str, Any]) -> str:
@@ -117,7 +122,7 @@ def clip_answer(section: Mapping[str, Any]) -> str:
         said.append(f"Its attention is largest in step {{{of}.peak_step}} of {{{of}.steps}}.")
     if "pointing" in section["grounding"]:
         said.append(
-            f"Over {{{of}.clips}} test clips the largest attention lies in the planted box in "
+            f"Over {{{of}.clips}} test clips the largest attention lies in the true box in "
             f"{{{of}.grounding.pointing}} of them, where chance is {{{of}.grounding.pointing_chance}}."
         )
     return _marked(" ".join(said), section)

@@ -14,7 +14,7 @@ from mtl.evaluation.seeds_by_units import seeds_by_units
 from mtl.evaluation.statistics import Estimate
 from mtl.studies.angiography.scoring import CAPTIONS, read_scores
 from mtl.studies.angiography.study import AngiographyStudy
-from mtl.studies.angiography.variants import ALL, COMPARED
+from mtl.studies.angiography.variants import ALL, COMPARED, shown_variant
 
 
 def study_scores(study: AngiographyStudy, variant: str) -> pd.DataFrame:
@@ -84,6 +84,18 @@ def with_holm(
         for row, p in zip(rows, holm([row["p_value"] for row in rows]), strict=True):
             row["p_holm"] = None if p != p else float(p)
     return comparisons
+
+
+def forest_rows(
+    differences: Mapping[str, Mapping[str, Mapping[str, Any]]], own: Mapping[str, Estimate]
+) -> list[dict[str, Any]]:
+    """Rows of ``forest_plot``: every difference, or where nothing was compared the run's ``own`` figures."""
+    rows = [
+        {"label": f"{COMPARED[metric]}: minus {shown_variant(variant)}", "estimate": row["estimate"]}
+        for variant, found in differences.items()
+        for metric, row in found.items()
+    ]
+    return rows or [{"label": COMPARED[metric], "estimate": estimate} for metric, estimate in own.items()]
 
 
 def metric_estimates(study: AngiographyStudy, variant: str) -> dict[str, Estimate]:

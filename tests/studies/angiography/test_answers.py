@@ -44,10 +44,15 @@ def test_the_objective_that_moves_the_encoder_most_is_named() -> None:
 
 def test_a_writer_that_ignores_the_film_is_called_so() -> None:
     section = REAL | {"retrieval": {}, "fields": {"captions": {}}, "ignores_video": True, "alarms_said": ""}
+    section |= {"fields_defined": True, "percents_defined": True}
     assert "**The writer is not shown to use the film**" in captions_answer(section)
     assert "the writer looks at the film" in captions_answer(section | {"ignores_video": False})
     assert "Neither contrast nor captions" in captions_answer(section | {"fields": {}})
     assert "Alarms: " not in captions_answer(section)
+    assert "points over all findings" in captions_answer(section)
+    assert "points over all" not in captions_answer(section | {"percents_defined": False})
+    undefined = captions_answer(section | {"fields_defined": False})
+    assert undefined.startswith("No segment is named") and "shown to use the film" not in undefined
     assert "Alarms: {retrieval" in captions_answer(section | {"alarms_said": "few studies"})
 
 
@@ -62,8 +67,8 @@ def test_differences_are_said_with_their_verdicts() -> None:
 
 
 def test_the_place_of_attention_is_said_where_boxes_are_known() -> None:
-    assert "planted box" in clip_answer(REAL | {"grounding": {"pointing": 0.5}, "steps": 4})
-    assert "planted box" not in clip_answer(REAL | {"grounding": {}, "steps": 4})
+    assert "true box" in clip_answer(REAL | {"grounding": {"pointing": 0.5}, "steps": 4})
+    assert "true box" not in clip_answer(REAL | {"grounding": {}, "steps": 4})
 
 
 def test_a_clip_of_one_step_has_no_largest_step() -> None:
