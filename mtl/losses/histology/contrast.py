@@ -52,24 +52,26 @@ def prototype_loss(embedding: Tensor, positive_mask: Tensor, negative: Tensor, c
     so does the batch; where neither does, there is no loss.
     """
     o = embedding.flatten(2)
-    a, n = (_on_grid(mask, embedding.shape[-2:]) for mask in (positive_mask, negative))
-    per_image, counts = _against_prototypes(o, a, n, config.temperature)
+    masks = (positive_mask, negative)
+    shares = torch.stack([_on_grid(mask, embedding.shape[-2:]) for mask in masks], dim=1)  # (B, 2, cells)
+    sums = o @ shares.transpose(1, 2)  # (B, D, 2); those of the batch are their sum, and `o` is read once
+    towards = [_background_minus_foreground(group) for group in (sums, sums.sum(0, keepdim=True))]
+    gaps = torch.stack(torch.broadcast_tensors(*towards), dim=1) @ o / config.temperature  # (B, 2, cells)
+    a = shares[:, 0]
+    costs, area = (a[:, None] * F.softplus(gaps)).sum(2), a.sum(1)
+    cells, any_negative = (a > 0).sum(1), (shares[:, 1] > 0).any(1)
+    counts = (cells >= 2) & any_negative
+    per_image = torch.where(counts, costs[:, 0] / area.clamp(min=1e-6), 0.0)
     images = per_image.sum() / counts.sum().clamp(min=1)
-    together = [x.transpose(0, 1).flatten(1)[None] for x in (o, a[:, None], n[:, None])]
-    batch, there = _against_prototypes(together[0], together[1][:, 0], together[2][:, 0], config.temperature)
-    return Term(config.image_weight * images + config.batch_weight * batch.sum(), there[0] > 0)
+    there = (cells.sum() >= 2) & any_negative.any()
+    batch = torch.where(there, costs[:, 1].sum() / area.sum().clamp(min=1e-6), 0.0)
+    return Term(config.image_weight * images + config.batch_weight * batch, there)
 
 
-def _against_prototypes(o: Tensor, a: Tensor, n: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Loss of each group ``(G,)``, 0 where it does not count, and 1 where it does.
-
-    ``o`` (G, D, cells), ``a`` and ``n`` (G, cells).
-    """
-    counts = ((a > 0).sum(1) >= 2) & (n > 0).any(1)
-    foreground, background = (F.normalize(torch.einsum("gdc,gc->gd", o, share), dim=1) for share in (a, n))
-    gap = torch.einsum("gdc,gd->gc", o, background - foreground) / temperature
-    loss = (a * F.softplus(gap)).sum(1) / a.sum(1).clamp(min=1e-6)
-    return torch.where(counts, loss, 0.0), counts.to(loss.dtype)
+def _background_minus_foreground(sums: Tensor) -> Tensor:
+    """Prototype of the pseudo-negatives minus that of the outlined: sums ``(G, D, 2)`` to ``(G, D)``."""
+    foreground, background = F.normalize(sums, dim=1).unbind(2)
+    return background - foreground
 
 
 def _on_grid(mask: Tensor, grid: torch.Size) -> Tensor:
@@ -101,7 +103,8 @@ def pixel_loss(embedding: Tensor, positive_mask: Tensor, probability: Tensor, co
     """
     e, y = embedding.flatten(2), positive_mask.flatten(1)
     eligible = (probability.flatten(1) < config.negative_below) & (y < 0.5)
-    (a, real_a), (r, real_r) = (_sample(e, mask, config.most_pixels) for mask in (y > 0.5, eligible))
+    drawn, real = _sample(e, torch.stack([y > 0.5, eligible], dim=1), config.most_pixels)
+    (a, r), (real_a, real_r) = drawn.unbind(1), real.unbind(1)
     never = -1 / config.temperature - UNNOTICED
     same = _similarity(a, a, real_a, config.temperature, never)
     same.diagonal(dim1=1, dim2=2).fill_(never)
@@ -121,13 +124,14 @@ def _similarity(anchors: Tensor, others: Tensor, real: Tensor, temperature: floa
     return torch.baddbmm(absent, anchors, others.transpose(1, 2), alpha=1 / temperature)
 
 
-def _sample(e: Tensor, mask: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """Up to ``most`` random pixels of ``mask`` (B, N): embeddings (B, k, D), and which of them are real.
+def _sample(e: Tensor, masks: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """Up to ``most`` random pixels of each mask (B, M, N): embeddings (B, M, k, D), and which are real.
 
-    The device is not asked how many there are: missing ones are drawn from elsewhere and marked.
+    The device is not asked how many there are: missing ones are drawn from elsewhere and marked. All are
+    gathered at once, because a gather's gradient is as large as ``e`` (B, D, N).
     """
-    k = min(most, mask.shape[1])
-    keys = torch.rand(mask.shape, device=mask.device).masked_fill_(~mask, -1.0)
-    best, places = keys.topk(k, dim=1)
-    picked = e.gather(2, places[:, None].expand(-1, e.shape[1], -1))
-    return picked.transpose(1, 2), best >= 0
+    k = min(most, masks.shape[2])
+    keys = torch.rand(masks.shape, device=masks.device).masked_fill_(~masks, -1.0)
+    best, places = keys.topk(k, dim=2)
+    picked = e.gather(2, places.flatten(1)[:, None].expand(-1, e.shape[1], -1))
+    return picked.unflatten(2, (-1, k)).permute(0, 2, 3, 1), best >= 0

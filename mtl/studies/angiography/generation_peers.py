@@ -30,9 +30,10 @@ def hugging_face_writer(decoder: CaptioningDecoder, memory: Tensor, length: int)
 
     width, heads = decoder.words.weight.shape[1], decoder.blocks[0].attention.heads
     torch.manual_seed(0)
+    layers = len(decoder.blocks)  # the encoder has as many, unused: the cache is as deep as it is
     config = T5Config(
         vocab_size=decoder.vocabulary, d_model=width, d_kv=width // heads, num_heads=heads,
-        d_ff=decoder.blocks[0].mlp[0].out_features, num_layers=1, num_decoder_layers=len(decoder.blocks),
+        d_ff=decoder.blocks[0].mlp[0].out_features, num_layers=layers, num_decoder_layers=layers,
         feed_forward_proj="gelu", pad_token_id=decoder.pad, eos_token_id=decoder.eos,
         decoder_start_token_id=decoder.pad,
     )  # fmt: skip
