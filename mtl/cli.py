@@ -264,6 +264,9 @@ def report(
 @app.command()
 def publish(
     run_directory: Annotated[Path, typer.Argument(help="outputs/<study>/<run>")],
+    sections: Annotated[
+        str, typer.Option(help="Of metrics.json, by comma; all whose name begins with published.")
+    ] = "",
 ) -> None:
     """Copy a run's results to outputs/published/ and renew the README's table from there."""
     from mtl.reporting.published import publish as publish_run
@@ -271,7 +274,8 @@ def publish(
     from mtl.studies.parameters import project_root
 
     root = project_root()
-    typer.echo(publish_run(run_directory.resolve(), root / "outputs" / "published"))
+    chosen = sections.split(",") if sections else None
+    typer.echo(publish_run(run_directory.resolve(), root / "outputs" / "published", chosen))
     write_results_table(root / "README.md", root / "outputs" / "published")
 
 

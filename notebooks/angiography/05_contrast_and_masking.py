@@ -183,7 +183,8 @@ section["headline"] = [
 write_metrics(study.run.path, "contrast_and_masking", section)
 if len(figures) > 1:
     named = {shown_variant(variant): found for variant, found in figures.items()}
-    write_metrics(study.run.path, "published_settings", published_rows(study, named))
+    what = "Angiography, settings side by side"
+    write_metrics(study.run.path, "published_settings", published_rows(study, named, what))
 
 # %% [markdown]
 # ## Answer

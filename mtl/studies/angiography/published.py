@@ -20,8 +20,10 @@ _METRICS = {
 }
 
 
-def published_rows(study: AngiographyStudy, figures: Mapping[str, Mapping[str, Estimate]]) -> dict[str, Any]:
-    """Figures of the test part, for ``publish``.
+def published_rows(
+    study: AngiographyStudy, figures: Mapping[str, Mapping[str, Estimate]], what: str = "Angiography"
+) -> dict[str, Any]:
+    """Figures of the test part, for ``publish``; ``what`` they are of begins their title.
 
     Args:
         figures: who (the network, its controls, settings, in words) to metric.
@@ -40,4 +42,4 @@ def published_rows(study: AngiographyStudy, figures: Mapping[str, Mapping[str, E
         if metric in found and found[metric].value is not None
     ]
     kind = "phantom (every claim is one about phantoms)" if p.videos == PHANTOM else "real clips"
-    return {"title": f"Angiography, {kind}", "rows": rows}
+    return {"title": f"{what}, {kind}", "rows": rows}

@@ -125,12 +125,14 @@ def changes(variant: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def changes_nothing(variant: str, values: Mapping[str, Any]) -> bool:
-    """Whether a variant changes only what the run does not have, such as the masks of a loss of weight 0."""
-    effective = {
-        name: value
-        for name, value in changes(variant, values).items()
-        if name not in BELONGS_TO or values[BELONGS_TO[name]] > 0
-    }
+    """Whether a variant changes only what the run does not have, such as the masks of a loss of weight 0.
+
+    Tubes are masks that are the same at every time step: with one step, all masks are.
+    """
+    without = {name for name, weight in BELONGS_TO.items() if values[weight] == 0}
+    if values["frames"] == values["tubelet_frames"]:
+        without.add("mask_shape")
+    effective = {name: value for name, value in changes(variant, values).items() if name not in without}
     return variant != ALL and all(values[name] == value for name, value in effective.items())
 
 

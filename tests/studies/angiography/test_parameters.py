@@ -103,7 +103,9 @@ def test_weights_are_those_of_the_losses() -> None:
         ("siglip", {"weight_contrastive": 0}, True),
         ("half_batch_clip", {"weight_contrastive": 0}, False),
         ("mask_90", {"weight_masked": 0}, True),
-        ("tube_masks", {"weight_masked": 0}, True),
+        ("tube_masks", {"weight_masked": 0, "tubelet_frames": 2}, True),
+        ("tube_masks", {"tubelet_frames": 2}, False),
+        ("tube_masks", {}, True),  # a tubelet spans the clip
         ("mask_50", {"mask_ratio": 0.5}, True),
         ("duplicates_60_unaware", {"duplicate_rate": 0.6}, False),
         ("duplicates_60_unaware", {"duplicate_rate": 0.6, "weight_contrastive": 0}, True),
