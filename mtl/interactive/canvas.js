@@ -128,7 +128,7 @@ class Canvas {
     this.count = make("h4");
     this.list = make("ol");
     const side = make("section", { class: "points", "aria-label": "Points" }, this.count, this.list);
-    this.slice = this.slider("Slice z", { min: 0, step: 1 }, (z) => this.askSlice(z));
+    this.slice = this.slider(this.sliceName(), { min: 0, step: 1 }, (z) => this.askSlice(z));
     const opacity = (text, name) => this.slider(text, { min: 0, max: 100, step: 5 }, (percent) => {
       this.model.set(name, percent / 100);
       this.model.save_changes();
@@ -187,7 +187,7 @@ class Canvas {
     this.root.classList.toggle("busy", busy);
     this.root.setAttribute("aria-busy", String(busy));
     this.canvas.setAttribute("aria-label", `${this.get("label")}, ${columns} wide, ${rows} high` +
-      (this.flat ? "" : `, slice ${this.shown} of 0 to ${slices - 1}`));
+      (this.flat ? "" : `, ${this.get("slice_name").split(" ")[0]} ${this.shown} of 0 to ${slices - 1}`));
     this.stage.style.height = `${this.get("height")}px`;
     this.undo.disabled = !this.get("_can_undo");
     this.redo.disabled = !this.get("_can_redo");
@@ -235,6 +235,8 @@ class Canvas {
     if (focused >= 0) (this.list.children[Math.min(focused, points.length - 1)]?.firstChild ?? this.canvas).focus();
     this.list.lastChild?.scrollIntoView?.({ block: "nearest", container: "nearest" });
   }
+
+  sliceName() { return this.get("slice_name").replace(/^./, (first) => first.toUpperCase()); }
 
   setSlice(z) {
     this.slice.input.value = z;

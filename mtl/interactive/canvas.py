@@ -42,6 +42,7 @@ class CanvasWidget(SpeakingWidget):
     An error in a callback is shown in the widget and kept in ``last_error``; no point is lost by it.
     ``mask_is_stale`` says whether the mask belongs to earlier points, ``on_points`` having failed.
     ``points`` can be set, ``slice_index``, ``mask`` and ``instances`` too: the browser follows.
+    ``slice_name`` is what the first axis counts: "slice z", "frame".
 
     Raises:
         DataError: an image, mask or labels of another shape or type.
@@ -53,6 +54,7 @@ class CanvasWidget(SpeakingWidget):
 
     points = traitlets.Any(()).tag(sync=True, to_json=lambda points, _: [list(point) for point in points])
     slice_index = traitlets.CInt(0).tag(sync=True)
+    slice_name = traitlets.Unicode("slice z").tag(sync=True)
     mode = traitlets.Enum(("points", "outline"), "points").tag(sync=True)
     mask_opacity = traitlets.Float(0.7, min=0, max=1).tag(sync=True)
     instance_opacity = traitlets.Float(0.5, min=0, max=1).tag(sync=True)
@@ -252,7 +254,7 @@ class CanvasWidget(SpeakingWidget):
     @traitlets.observe("slice_index")
     def _slice_changed(self, change: dict[str, Any]) -> None:
         self._draw_slice()
-        self.say(f"Slice z {change['new']} of 0 to {self._picture.shape[0] - 1}.")
+        self.say(f"{self.slice_name.capitalize()} {change['new']} of 0 to {self._picture.shape[0] - 1}.")
 
     def _show(self, picture: Picture) -> None:
         self._picture = picture

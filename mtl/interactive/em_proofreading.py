@@ -24,8 +24,10 @@ from mtl.interactive.canvas import CanvasWidget
 from mtl.interactive.pictures import INSTANCE_COLOURS
 from mtl.interactive.points import Point
 
-#: Of segments that nobody has accepted yet; accepted ones take turns in the palette.
-OPEN_COLOUR = "#9AA5B1"
+#: Of segments that nobody has accepted yet: yellow, which stands out from tissue; accepted ones take turns in
+#: the other colours.
+OPEN_COLOUR = "#F0E442"
+ACCEPTED_COLOURS = tuple(colour for colour in INSTANCE_COLOURS if colour != OPEN_COLOUR)
 HELP = (
     "Left click: belongs to the object. Right or shift-click: does not. "
     "<b>Accept</b> takes the mask into the labels (an accepted object under the first click is replaced). "
@@ -203,6 +205,6 @@ class ProofreadingDesk(ipywidgets.VBox):
         labels, accepted = self.work.after(n)
         colours = {number: OPEN_COLOUR for number in np.unique(labels).tolist() if number}
         for turn, number in enumerate(sorted(accepted)):
-            colours[number] = INSTANCE_COLOURS[turn % len(INSTANCE_COLOURS)]
+            colours[number] = ACCEPTED_COLOURS[turn % len(ACCEPTED_COLOURS)]
         with self.canvas.hold_sync():
             self.canvas.instances, self.canvas.instance_colours = labels, colours

@@ -70,7 +70,9 @@ def figure_bundle(shown: Any, figure: Figure, alt: str, name: str) -> tuple[dict
 
 
 def _title(widget: CanvasWidget) -> str:
-    return widget.label if widget.picture.flat else f"{widget.label}, slice z {widget.slice_index}"
+    return (
+        widget.label if widget.picture.flat else f"{widget.label}, {widget.slice_name} {widget.slice_index}"
+    )
 
 
 def _draw_overlays(axis: Axes, widget: CanvasWidget, z: int) -> None:
@@ -112,7 +114,7 @@ def _draw_points(axis: Axes, widget: CanvasWidget, z: int) -> None:
 
 def _alt(widget: CanvasWidget, z: int) -> str:
     picture = widget.picture
-    where = "" if picture.flat else f" of {picture.shape[0]} slices"
+    where = "" if picture.flat else f" of {picture.shape[0]} {widget.slice_name.split()[0]}s"
     parts = [f"{_title(widget)}{where}, {picture.shape[1]} x {picture.shape[2]} pixels"]
     here = [point for point in widget.points if point.z == z]
     parts += [f"{told_points(here)} on it"] if widget.points else []

@@ -89,7 +89,7 @@ show_table(
 )
 
 # %% [markdown]
-# What the piece looks like after it: accepted objects in colours, the other segments grey.
+# What the piece looks like after it: accepted objects in other colours than yellow, the other segments yellow.
 
 # %%
 figure, alt = still(desk.canvas)

@@ -79,6 +79,7 @@ def test_a_report_gets_a_still(player: AngiographyPlayer) -> None:
     data, metadata = player._repr_mimebundle_()
     alt = metadata["image/png"]["alt"]
     assert data["image/png"] and "attention of the whole report" in alt
+    assert f", frame {player.canvas.slice_index} of {FRAMES} frames" in alt
     assert "Written: report <of> a" in alt and "True: true a" in alt and "A phantom." in alt
 
 
