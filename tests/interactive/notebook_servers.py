@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ import psutil
 from mtl.interactive.app import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 180_000  # milliseconds until a page with its networks is there
 
 
 @contextmanager
@@ -79,3 +81,18 @@ def wait_for(condition: Any, seconds: float, page: Any = None, what: str = "wait
     while not condition():
         assert time.monotonic() < end_of_patience, what
         page.wait_for_timeout(100) if page else time.sleep(0.1)
+
+
+def run_all_cells(page: Any) -> None:
+    """*Run All Cells* of JupyterLab; once more where it, still starting, lost the wish."""
+    page.locator(".jp-Notebook .jp-Cell").first.click(timeout=PATIENCE)
+    page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=PATIENCE)
+    begun = page.locator(".jp-InputPrompt").filter(has_text=re.compile(r"\[(\*|\d+)\]"))
+    for _ in range(4):
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_text("Run All Cells", exact=True).click()
+        for _ in range(150):
+            if begun.count():
+                return
+            page.wait_for_timeout(100)
+    raise AssertionError("no cell was run")

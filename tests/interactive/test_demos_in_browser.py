@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,13 +14,12 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from notebook_servers import ROOT, served, wait_for
+from notebook_servers import PATIENCE, ROOT, run_all_cells, served, wait_for
 from PIL import Image
 
 from mtl.interactive.app import DEMOS, write_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-PATIENCE = 180_000  # milliseconds until a page with its networks is there
 STATUS = ".mtl-canvas [aria-live=polite]"
 #: From the release of the button to the first frame in which the canvas looks otherwise there: milliseconds.
 STOPWATCH = """canvas => canvas.addEventListener("pointerup", (event) => {
@@ -163,21 +161,6 @@ FLOWS: dict[str, Callable[[Any, Path], None]] = {
     "brain_mri": look_at_slices,
     "angiography": play,
 }
-
-
-def run_all_cells(page: Any) -> None:
-    """Once more where JupyterLab, still starting, lost the wish."""
-    page.locator(".jp-Notebook .jp-Cell").first.click(timeout=PATIENCE)
-    page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=PATIENCE)
-    begun = page.locator(".jp-InputPrompt").filter(has_text=re.compile(r"\[(\*|\d+)\]"))
-    for _ in range(4):
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_text("Run All Cells", exact=True).click()
-        for _ in range(150):
-            if begun.count():
-                return
-            page.wait_for_timeout(100)
-    raise AssertionError("no cell was run")
 
 
 @pytest.fixture
