@@ -61,7 +61,7 @@ class AngiographyPlayer(ipywidgets.VBox):
         self.view = ipywidgets.ToggleButtons(options=[PICTURE, ATTENTION], style={"button_width": "7em"})
         self.word = ipywidgets.Dropdown(options=[("the whole report", -1)], description="Attention of")
         self.canvas = CanvasWidget(np.zeros((1, 8, 8), np.uint8), "clip")
-        self.canvas.slice_name = "frame"
+        self.canvas.slice_name, self.canvas.takes_points = "frame", False
         self.play = ipywidgets.Play(min=0, max=0, interval=MILLISECONDS)
         self.told = ipywidgets.HTML()
         self.play.observe(lambda change: self._to_frame(change["new"]), "value")

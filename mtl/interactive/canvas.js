@@ -5,12 +5,14 @@ const POSITIVE = "#0072B2", NEGATIVE = "#D55E00", OUTLINE = "#F0E442"; // as in 
 const LAYERS = ["_image_png", "_instances_png", "_mask_png"]; // from the bottom up
 const MOST_ZOOM = 64, ZOOM_STEP = 1.25, DISC = 9, SLIP = 5, WHEEL_NOTCH = 50, PATIENCE = 8000;
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-const KEYS = [
-  ["Click", "positive point"],
-  ["Right click, Shift+click", "negative point"],
-  ["Wheel, Page Up/Down", "slice of a volume"],
+const LOOK_KEYS = [
+  ["Wheel, Page Up/Down", "slice of a volume, frame of a film"],
   ["Ctrl+wheel, + and −, 0", "zoom, whole image"],
   ["Space+drag, middle button, arrows", "move the view"],
+];
+const POINT_KEYS = [
+  ["Click", "positive point"],
+  ["Right click, Shift+click", "negative point"],
   ["K", "keyboard cursor: arrows move it (Shift: by 10), Enter or P positive, Shift+Enter or N negative"],
   ["Ctrl+Z, Ctrl+Y, Escape", "undo, redo, clear"],
   ["O", "outline: drag around an object; or with K, Enter for each corner and Shift+Enter to close"],
@@ -117,17 +119,18 @@ class Canvas {
     const fit = this.button("Fit", "Show the whole image (0)", () => this.fit());
     this.keyboard = this.button("Keyboard cursor", "Point without a mouse (K)", () => this.toggleCursor());
     this.outlining = this.button("Outline", "Draw around an object (O)", () => this.toggleOutline());
-    const group = (name, ...nodes) => make("div", { role: "group", "aria-label": name }, ...nodes);
-    this.presses = group("Actions");
+    const group = (name, kind, ...nodes) => make("div", { role: "group", "aria-label": name, class: kind }, ...nodes);
+    this.presses = group("Actions", "presses");
     const bar = make("div", { class: "bar", role: "toolbar", "aria-label": "Canvas tools" },
-      group("Points", this.undo, this.redo, this.clear), group("Zoom", out, this.percent, zoomIn, fit),
-      group("Modes", this.keyboard, this.outlining), this.presses);
+      group("Points", "pointing", this.undo, this.redo, this.clear),
+      group("Zoom", "looking", out, this.percent, zoomIn, fit),
+      group("Modes", "pointing", this.keyboard, this.outlining), this.presses);
 
     this.canvas = make("canvas", { tabindex: "0", role: "application", "aria-roledescription": "image to point at" });
     this.stage = make("div", { class: "stage" }, this.canvas);
     this.count = make("h4");
     this.list = make("ol");
-    const side = make("section", { class: "points", "aria-label": "Points" }, this.count, this.list);
+    const side = make("section", { class: "points pointing", "aria-label": "Points" }, this.count, this.list);
     this.slice = this.slider(this.sliceName(), { min: 0, step: 1 }, (z) => this.askSlice(z));
     const opacity = (text, name) => this.slider(text, { min: 0, max: 100, step: 5 }, (percent) => {
       this.model.set(name, percent / 100);
@@ -137,7 +140,8 @@ class Canvas {
     this.instanceOpacity = opacity("Instances opacity", "instance_opacity");
     this.status = make("div", { class: "status", role: "status", "aria-live": "polite", "aria-atomic": "true" });
     this.readout = make("div", { class: "readout", "aria-hidden": "true" });
-    const help = make("dl", {}, ...KEYS.flatMap(([key, what]) => [make("dt", {}, key), make("dd", {}, what)]));
+    const row = (kind) => ([key, what]) => [make("dt", { class: kind }, key), make("dd", { class: kind }, what)];
+    const help = make("dl", {}, ...POINT_KEYS.flatMap(row("pointing")), ...LOOK_KEYS.flatMap(row("looking")));
     const frame = { class: "mtl-canvas", role: "group", "data-lm-suppress-shortcuts": "true" };
     this.root = make("div", frame, bar, make("div", { class: "middle" }, this.stage, side), this.slice.row,
       make("div", { class: "opacities" }, this.maskOpacity.row, this.instanceOpacity.row),
@@ -155,7 +159,7 @@ class Canvas {
     };
     on([...LAYERS, "_shape", "_shown_slice"], () => this.refreshSoon());
     on(["points", "_can_undo", "_can_redo", "_buttons", "_busy", "mode", "label", "_can_outline", "height",
-      "mask_opacity", "instance_opacity", "slice_index"], () => this.update());
+      "mask_opacity", "instance_opacity", "slice_index", "takes_points"], () => this.update());
     on(["message", "_failed"], () => this.say(this.get("message"), this.get("_failed")));
     on(["_answers"], () => this.answered());
     this.root.addEventListener("keydown", (event) => this.key(event));
@@ -185,6 +189,7 @@ class Canvas {
     const [slices, rows, columns] = this.get("_shape");
     this.root.setAttribute("aria-label", this.get("label"));
     this.root.classList.toggle("busy", busy);
+    this.root.classList.toggle("look-only", !this.get("takes_points"));
     this.root.setAttribute("aria-busy", String(busy));
     this.canvas.setAttribute("aria-label", `${this.get("label")}, ${columns} wide, ${rows} high` +
       (this.flat ? "" : `, ${this.get("slice_name").split(" ")[0]} ${this.shown} of 0 to ${slices - 1}`));
@@ -344,8 +349,9 @@ class Canvas {
     if (this.drag) return;
     const [px, py] = this.where(event), { button } = event;
     const outline = this.get("mode") === "outline" && button === 0;
-    const kind = button === 1 || (button === 0 && this.space) ? "pan" : outline ? "outline" : "click";
-    if (button > 2 || (outline && kind === "outline" && !this.view.pixel(px, py))) return;
+    const pans = button === 1 || (button === 0 && (this.space || !this.get("takes_points")));
+    const kind = pans ? "pan" : outline ? "outline" : "click";
+    if (button > 2 || (kind === "click" && !this.get("takes_points")) || (outline && kind === "outline" && !this.view.pixel(px, py))) return;
     this.drag = { kind, px, py, from: [px, py], id: event.pointerId };
     this.drag.negative = button === 2 || event.shiftKey || event.ctrlKey; // ctrl: a Mac's right click
     this.canvas.setPointerCapture(event.pointerId);
@@ -417,14 +423,15 @@ class Canvas {
   }
 
   shape() {
-    const pans = this.space || this.drag?.kind === "pan";
+    const pans = this.space || this.drag?.kind === "pan" || !this.get("takes_points");
     this.canvas.style.cursor = pans ? (this.drag ? "grabbing" : "grab") : "crosshair";
   }
 
   // ---- keys ----
 
   key(event) {
-    const act = this.everywhere(event) ?? (event.target === this.canvas ? this.onCanvas(event) : null);
+    const everywhere = this.get("takes_points") ? this.everywhere(event) : null;
+    const act = everywhere ?? (event.target === this.canvas ? this.onCanvas(event) : null);
     if (!act) return;
     event.preventDefault();
     event.stopPropagation();
@@ -443,13 +450,16 @@ class Canvas {
     const { key, shiftKey } = event;
     if (event.ctrlKey || event.metaKey || event.altKey) return null;
     if (key in ARROWS) return () => this.arrow(ARROWS[key], shiftKey);
-    const keys = {
+    const looking = {
       "+": () => this.zoom(ZOOM_STEP), "=": () => this.zoom(ZOOM_STEP), "-": () => this.zoom(1 / ZOOM_STEP),
-      0: () => this.fit(), " ": () => this.hold(true), k: () => this.toggleCursor(),
-      pageup: () => this.step(-1), pagedown: () => this.step(1),
-      enter: () => this.enter(shiftKey), p: () => this.atCursor(true), n: () => this.atCursor(false),
+      0: () => this.fit(), " ": () => this.hold(true), pageup: () => this.step(-1), pagedown: () => this.step(1),
     };
-    if (this.get("_can_outline")) keys.o = () => this.toggleOutline();
+    const pointing = {
+      k: () => this.toggleCursor(), enter: () => this.enter(shiftKey),
+      p: () => this.atCursor(true), n: () => this.atCursor(false),
+    };
+    const keys = this.get("takes_points") ? { ...looking, ...pointing } : looking;
+    if (this.get("takes_points") && this.get("_can_outline")) keys.o = () => this.toggleOutline();
     if (this.flat && key.startsWith("Page")) return null;
     return keys[key.toLowerCase()];
   }

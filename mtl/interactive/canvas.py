@@ -42,7 +42,8 @@ class CanvasWidget(SpeakingWidget):
     An error in a callback is shown in the widget and kept in ``last_error``; no point is lost by it.
     ``mask_is_stale`` says whether the mask belongs to earlier points, ``on_points`` having failed.
     ``points`` can be set, ``slice_index``, ``mask`` and ``instances`` too: the browser follows.
-    ``slice_name`` is what the first axis counts: "slice z", "frame".
+    ``slice_name`` is what the first axis counts: "slice z", "frame"; without ``takes_points`` the browser
+    offers none of the tools for points, and the pointer moves the view.
 
     Raises:
         DataError: an image, mask or labels of another shape or type.
@@ -55,6 +56,7 @@ class CanvasWidget(SpeakingWidget):
     points = traitlets.Any(()).tag(sync=True, to_json=lambda points, _: [list(point) for point in points])
     slice_index = traitlets.CInt(0).tag(sync=True)
     slice_name = traitlets.Unicode("slice z").tag(sync=True)
+    takes_points = traitlets.Bool(True).tag(sync=True)
     mode = traitlets.Enum(("points", "outline"), "points").tag(sync=True)
     mask_opacity = traitlets.Float(0.7, min=0, max=1).tag(sync=True)
     instance_opacity = traitlets.Float(0.5, min=0, max=1).tag(sync=True)

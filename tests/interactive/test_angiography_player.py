@@ -40,6 +40,7 @@ def test_the_first_clip_is_shown_with_its_reports(player: AngiographyPlayer) -> 
     assert "report &lt;of&gt; a" in told and "true a" in told and "near a" in told and "0.50" in told
     assert "A phantom." in player.children[-1].value and player.play.max == FRAMES - 1
     assert player.canvas.slice_index == (FRAMES - 1) // 2
+    assert not player.canvas.takes_points, "nothing would answer"
 
 
 def test_playing_turns_the_frames(player: AngiographyPlayer) -> None:

@@ -116,6 +116,26 @@ def test_space_and_drag_pans_and_sets_no_point(live):
     assert live.widget.points == ()
 
 
+def test_a_canvas_to_look_at_takes_no_points(live):
+    live.widget.takes_points = False
+    live.settle()
+    tools = [live.page.get_by_role("button", name=name) for name in ("Undo", "Clear", "Keyboard cursor")]
+    assert all(tool.is_hidden() for tool in tools) and live.page.get_by_text("No points yet").is_hidden()
+    for _ in range(4):
+        live.page.get_by_role("button", name="Zoom in").click()
+    at = live.at(0.5, 0.5)
+    before = named(live.colour(*at))
+    pan(live, "left", 60, 0)
+    assert named(live.colour(at[0] + 60, at[1])) == before, "a drag moves the view"
+    for button in ("left", "right"):
+        live.click(*at, button=button)
+    for key in ("k", "Enter", "p", "n", "o", "Control+z", "Escape", "PageDown"):
+        live.page.keyboard.press(key)
+    live.settle()
+    assert live.widget.points == () and live.widget.slice_index == 1
+    assert live.page.evaluate("window.sent.map((content) => content.do)") == ["slice"]
+
+
 def test_left_is_positive_right_and_shift_are_negative(live):
     x, y = live.at(0.4, 0.4)
     live.click(x, y)
