@@ -50,7 +50,14 @@ from mtl.reporting.figures import show_figure, use_report_style
 from mtl.reporting.figures_results import forest_plot
 from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.angiography.answers import objectives_answer, reading
-from mtl.studies.angiography.comparison import compare, forest_rows, metric_estimates, with_holm
+from mtl.studies.angiography.comparison import (
+    compare,
+    figures_table,
+    first_differences,
+    forest_rows,
+    metric_estimates,
+    with_holm,
+)
 from mtl.studies.angiography.scoring import score_network
 from mtl.studies.angiography.study import AngiographyStudy
 from mtl.studies.angiography.variants import ALL, COMPARED, OBJECTIVES, shown_variant
@@ -85,12 +92,8 @@ show_table(pd.DataFrame(rows), source="checkpoints/", caption="What was trained"
 
 # %%
 figures = {variant: metric_estimates(study, variant) for variant in compared_variants}
-rows = [
-    {"variant": shown_variant(variant), **{label: found.get(metric) for metric, label in COMPARED.items()}}
-    for variant, found in figures.items()
-]
 show_table(
-    pd.DataFrame(rows).astype(object),
+    figures_table(figures, "variant"),
     source="metrics.json#/which_objective_helps",
     caption="Test studies",
     index=False,
@@ -150,12 +153,8 @@ section = {
     "seeds": parameters.seeds,
     "variants": [shown_variant(variant) for variant in compared_variants],
     "made_up": parameters.videos == "phantom",
+    "headline": first_differences(differences),
 }
-section["headline"] = [
-    {"label": f"{COMPARED[metric]}, minus {shown_variant(variant)}", "value": row["estimate"]}
-    for variant, found in differences.items()
-    for metric, row in found.items()
-][:2]
 write_metrics(study.run.path, "which_objective_helps", section)
 
 # %% [markdown]

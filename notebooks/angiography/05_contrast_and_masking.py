@@ -50,7 +50,14 @@ from mtl.reporting.figures_angiography_curves import over_batch_sizes
 from mtl.reporting.figures_results import forest_plot
 from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.angiography.answers import reading, settings_answer
-from mtl.studies.angiography.comparison import compare, forest_rows, metric_estimates, with_holm
+from mtl.studies.angiography.comparison import (
+    compare,
+    figures_table,
+    first_differences,
+    forest_rows,
+    metric_estimates,
+    with_holm,
+)
 from mtl.studies.angiography.published import published_rows
 from mtl.studies.angiography.scoring import score_network
 from mtl.studies.angiography.study import AngiographyStudy
@@ -90,12 +97,8 @@ show_table(described, source="checkpoints/", caption="What was trained", index=F
 
 # %%
 figures = {variant: metric_estimates(study, variant) for variant in asked}
-rows = [
-    {"setting": shown_variant(variant), **{label: found.get(metric) for metric, label in COMPARED.items()}}
-    for variant, found in figures.items()
-]
 show_table(
-    pd.DataFrame(rows).astype(object),
+    figures_table(figures, "setting"),
     source="metrics.json#/contrast_and_masking",
     caption="Test studies",
     index=False,
@@ -174,12 +177,8 @@ section = {
     "seeds": parameters.seeds,
     "settings": [shown_variant(variant) for variant in asked],
     "made_up": parameters.videos == "phantom",
+    "headline": first_differences(differences),
 }
-section["headline"] = [
-    {"label": f"{COMPARED[metric]}, minus {shown_variant(variant)}", "value": row["estimate"]}
-    for variant, found in differences.items()
-    for metric, row in found.items()
-][:2]
 write_metrics(study.run.path, "contrast_and_masking", section)
 if len(figures) > 1:
     named = {shown_variant(variant): found for variant, found in figures.items()}

@@ -86,6 +86,27 @@ def with_holm(
     return comparisons
 
 
+def figures_table(figures: Mapping[str, Mapping[str, Estimate]], column: str) -> pd.DataFrame:
+    """A row per variant, its name under ``column``; a column per metric, None where a variant has none."""
+    rows = [
+        {column: shown_variant(variant), **{label: found.get(metric) for metric, label in COMPARED.items()}}
+        for variant, found in figures.items()
+    ]
+    return pd.DataFrame(rows).astype(object)
+
+
+def first_differences(
+    differences: Mapping[str, Mapping[str, Mapping[str, Any]]], n: int = 2
+) -> list[dict[str, Any]]:
+    """``label`` and ``value`` of the first ``n`` differences, for the gallery's card."""
+    named = [
+        {"label": f"{COMPARED[metric]}, minus {shown_variant(variant)}", "value": row["estimate"]}
+        for variant, found in differences.items()
+        for metric, row in found.items()
+    ]
+    return named[:n]
+
+
 def forest_rows(
     differences: Mapping[str, Mapping[str, Mapping[str, Any]]], own: Mapping[str, Estimate]
 ) -> list[dict[str, Any]]:
