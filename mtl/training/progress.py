@@ -6,17 +6,36 @@ there (what runs, how far it is) instead of drawing bars that nobody sees.
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from mtl.files import write_json
 
 HEARTBEAT_VARIABLE = "MTL_HEARTBEAT"
 _SECONDS_BETWEEN_BEATS = 2.0
+
+
+class NotebookBar(tqdm):
+    """A bar as the text of one output that is replaced, and emptied at the end.
+
+    tqdm's own bar of a notebook is a widget: closed, it leaves "model not found" where the notebook is opened
+    again, and in Voila.
+    """
+
+    @staticmethod
+    def status_printer(file: Any) -> Callable[[str], None]:
+        """What tqdm calls with every new text."""
+        from IPython.display import display
+
+        shown = display({"text/plain": ""}, raw=True, display_id=True)
+        return lambda text: shown.update({"text/plain": text}, raw=True)
 
 
 class StageProgress:
@@ -43,7 +62,10 @@ class StageProgress:
         self._heartbeat = Path(heartbeat) if heartbeat and show else None
         self._last_beat = 0.0
         visible = show and self._heartbeat is None and on_step is None
-        self._bar = tqdm(total=total, initial=done, desc=label, unit="step", disable=not visible, leave=False)
+        bar = {"total": total, "initial": done, "desc": label, "unit": "step", "leave": False}
+        bar["disable"] = not visible
+        in_notebook = {"file": io.StringIO(), "ascii": False}
+        self._bar = NotebookBar(**bar, **in_notebook) if "ipykernel" in sys.modules else tqdm(**bar)
 
     def advance(self) -> None:
         """One optimiser step was made."""
