@@ -31,8 +31,9 @@ def visible_files(folder: Path) -> Iterator[Path]:
 def open_picture(path: Path) -> Image.Image:
     """Open and fully decode a picture by its content (the extension is not believed).
 
-    Raises `DataError` for a file that is no picture, is damaged, or stops in the middle. A process-wide
-    ``LOAD_TRUNCATED_IMAGES`` would hide that, so it is refused.
+    Raises `DataError` for a file that is no picture, is damaged, or stops in the middle (a process-wide
+    ``LOAD_TRUNCATED_IMAGES`` would hide that, so it is refused), and for a TIFF of several pages of one size:
+    planes, or channels that each have a page, of which Pillow gives the first.
     """
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise DataError(
@@ -43,9 +44,24 @@ def open_picture(path: Path) -> Image.Image:
             picture.load()
             whole = picture.copy()
             whole.format = picture.format
-            return whole
+            pages = _pages_of_one_size(picture) if picture.format == "TIFF" else 1
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: expected a complete picture, but it cannot be decoded ({error})") from error
+    if pages > 1:
+        raise DataError(
+            f"{path}: a TIFF of {pages} pages of one size; a picture of one page is expected, with its "
+            "colours in it, and planes as files of their own"
+        )
+    return whole
+
+
+def _pages_of_one_size(picture: Image.Image) -> int:
+    """How many pages are as large as the first; a smaller one is a preview."""
+    first, count = picture.size, 0
+    for page in range(picture.n_frames):
+        picture.seek(page)
+        count += picture.size == first
+    return count
 
 
 def read_grey(path: Path) -> np.ndarray:

@@ -11,10 +11,10 @@ import ipywidgets
 import numpy as np
 from matplotlib import colormaps
 
-from mtl.errors import MtlError
+from mtl.errors import MtlError, ParameterError
 from mtl.inference.angiography.attention_maps import CaptionAttention, upsampled
 from mtl.interactive.canvas import CanvasWidget
-from mtl.interactive.stills import Still, figure_bundle, still
+from mtl.interactive.stills import Still, figure_bundle, still, without_math
 
 PICTURE, ATTENTION = "picture", "attention"
 MOST_HEAT, HEAT = 0.65, "inferno"
@@ -40,6 +40,9 @@ class AngiographyPlayer(ipywidgets.VBox):
         nearest: a clip to ``(report, cosine)`` of the training reports nearest to it, the nearest first.
         note: what has to stand beside every claim, e.g. that it is about a phantom.
 
+    Raises:
+        ParameterError: no clips.
+
     Attributes:
         canvas: the `CanvasWidget`; its slices are the frames.
         seen: of the clip that is shown.
@@ -53,6 +56,8 @@ class AngiographyPlayer(ipywidgets.VBox):
         nearest: Callable[[Any], Sequence[tuple[str, float]]],
         note: str = "",
     ) -> None:
+        if not clips:
+            raise ParameterError("clips: one or more are expected")
         self.clips, self._look, self._true_report, self._nearest = dict(clips), look, true_report, nearest
         self.note = note
         self.seen: SeenClip | None = None
@@ -65,11 +70,13 @@ class AngiographyPlayer(ipywidgets.VBox):
         self.play = ipywidgets.Play(min=0, max=0, interval=MILLISECONDS)
         self.told = ipywidgets.HTML()
         self.play.observe(lambda change: self._to_frame(change["new"]), "value")
+        self.canvas.observe(lambda change: self.play.set_trait("value", change["new"]), "slice_index")
         self.choice.observe(lambda change: self.choose(change["new"]), "value")
         self.view.observe(lambda _: self._draw(), "value")
         self.word.observe(lambda _: self._draw(), "value")
-        chooser = ipywidgets.HBox([self.choice, self.play])
-        views = ipywidgets.HBox([self.view, self.word])
+        narrow = {"flex_flow": "row wrap"}  # a narrow page has them below each other
+        chooser = ipywidgets.HBox([self.choice, self.play], layout=narrow)
+        views = ipywidgets.HBox([self.view, self.word], layout=narrow)
         noted = ipywidgets.HTML(f"<p><b>{escape(note)}</b></p>" if note else "")
         super().__init__([chooser, views, self.canvas, self.told, noted])
         self.choose(next(iter(self.clips)))
@@ -77,15 +84,16 @@ class AngiographyPlayer(ipywidgets.VBox):
 
     def choose(self, name: str) -> None:
         """Show another clip; one that cannot be read leaves a message instead."""
-        clip = self.clips[name]
+        clip, self._name = self.clips[name], name
         try:
             self.last_error, self.seen = None, self._look(clip)
             nearest = self._nearest(clip)
         except MtlError as error:
             self.last_error, self.seen = error, None
+            self.canvas.show(np.zeros((1, 8, 8), np.uint8), f"{name}, which cannot be shown")
+            self.play.max = 0
             self.told.value = f'<p role="alert" style="color:#8a2c0d">{escape(f"{name}: {error}")}</p>'
             return
-        self._name = name
         words = self.seen.attention.words
         with self.word.hold_trait_notifications():
             self.word.options = [
@@ -119,7 +127,7 @@ class AngiographyPlayer(ipywidgets.VBox):
         figure, alt = still(self.canvas)
         lines = [self.said(), self.note] if self.note else [self.said()]
         text = "\n".join(textwrap.fill(line, WIDEST) for line in "\n".join(lines).splitlines())
-        figure.supxlabel(text, fontsize=9, ha="left", x=0.02)
+        figure.supxlabel(without_math(text), fontsize=9, ha="left", x=0.02)
         return Still(figure, f"{alt} {' '.join(lines)}".replace("\n", " "))
 
     def said(self) -> str:
@@ -130,19 +138,20 @@ class AngiographyPlayer(ipywidgets.VBox):
         return f"Written: {self.seen.report or '(nothing)'}\nTrue: {true}"
 
     def _to_frame(self, frame: int) -> None:
-        """Show a frame; frames follow each other too fast to be read out."""
-        if frame <= self.canvas.picture.shape[0] - 1:
+        """Show a frame that is played; they follow each other too fast to be read out."""
+        if frame <= self.canvas.picture.shape[0] - 1 and frame != self.canvas.slice_index:
             with self.canvas.hold_sync():
-                said, self.canvas.slice_index = self.canvas.message, frame
-                self.canvas.message = said
+                self.canvas.slice_index = frame
+                self.canvas.say("")
 
     def _draw(self) -> None:
         if self.seen is None:
             return
         frame = min(self.canvas.slice_index, self.seen.video.shape[1] - 1)
         what = "" if self.view.value == PICTURE else f", attention of {self.word.label}"
-        self.canvas.show(self.frames(), f"{self._name}{what}", window=(0.0, 1.0))
-        self._to_frame(frame)
+        with self.play.hold_sync():
+            self.canvas.show(self.frames(), f"{self._name}{what}", window=(0.0, 1.0))
+            self._to_frame(frame)
 
 
 def _page(written: str, true: str, nearest: Sequence[tuple[str, float]]) -> str:

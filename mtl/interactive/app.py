@@ -5,6 +5,7 @@ The demo stands on the newest finished run of its study; where there is none, th
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -13,11 +14,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
+from mtl.datasets.damaged_files import damage_named
 from mtl.errors import DataError, MissingArtefactError, ParameterError
 from mtl.files import read_json
 from mtl.studies import parameters_class
@@ -35,20 +38,33 @@ LEFT_OUT = ("## Parameters", "The next cell checks them", "## Results", "## Answ
 PATIENCE = 10.0  # seconds that Voila has to end by itself
 
 
-def newest_run(study: str, output_root: str | Path = "outputs") -> Path | None:
+def newest_run(
+    study: str, output_root: str | Path = "outputs", say: Callable[[str], None] = print
+) -> Path | None:
     """The run of a study that was made last, by its provenance; None without any.
 
-    A run whose notebooks ``mtl run`` did not bring to their end does not count; one that was made in
-    JupyterLab, and so has no ``run.json``, does.
+    A run whose notebooks ``mtl run`` did not bring to their end does not count, nor one with a damaged
+    record, of which ``say`` is told; one that was made in JupyterLab, and so has no ``run.json``, does.
     """
-    records = (project_path(output_root) / study).glob("*/provenance.json")
-    finished = [path for path in records if _status(path.parent) == "ok"]
-    return max(finished, key=lambda path: read_json(path)["date"]).parent if finished else None
+    dates: dict[Path, str] = {}
+    for path in (project_path(output_root) / study).glob("*/provenance.json"):
+        try:
+            if _status(path.parent) == "ok":
+                dates[path.parent] = str(_entry(path, "date"))
+        except DataError as error:
+            say(f"Passed over: {error}")
+    return max(dates, key=dates.get) if dates else None
 
 
 def _status(run: Path) -> str:
     """Of ``run.json``, which a run made by hand does not have."""
-    return read_json(run / "run.json")["status"] if (run / "run.json").exists() else "ok"
+    return _entry(run / "run.json", "status") if (run / "run.json").exists() else "ok"
+
+
+def _entry(path: Path, key: str) -> Any:
+    """What a record of a run says under ``key``."""
+    with damage_named(f"{path}: not the record of a run, with an entry {key!r}"):
+        return read_json(path)[key]
 
 
 def run_to_show(
@@ -70,7 +86,7 @@ def run_to_show(
         if (status := _status(folder / run)) != "ok":
             say(f"{folder / run} did not come to its end ({status}): what it has not trained is trained now.")
         return folder / run
-    if (newest := newest_run(study, output_root)) is not None:
+    if (newest := newest_run(study, output_root, say)) is not None:
         say(f"Standing on {newest}, the newest finished run of {study}.")
         return newest
     say(f"No finished run of {study} in {folder}: making one first (mtl run {study} --params quick).")
@@ -83,7 +99,7 @@ def run_to_show(
 def _run_to_its_end(command: list[str]) -> int:
     """Exit status; Ctrl-C and SIGTERM let the command end its own kernels and write its record first."""
     process = subprocess.Popen(command, cwd=project_root(), start_new_session=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _end_as_by_ctrl_c()
     try:
         return process.wait()
     finally:
@@ -117,14 +133,14 @@ def free_port() -> int:
 
 
 def serve(page: Path, port: int, say: Callable[[str], None] = print, open_browser: bool = False) -> int:
-    """Serve a notebook with Voila until Ctrl-C (or SIGTERM); everything that was started ends with it.
+    """Serve a notebook with Voila until Ctrl-C (or SIGTERM, or the terminal closes); all ends with it.
 
     Returns Voila's exit status; 0 after Ctrl-C.
 
     Raises:
-        ParameterError: Voila is not installed, or the port is taken.
+        ParameterError: as `check_can_serve`.
     """
-    _check(port)
+    check_can_serve(port)
     command = [
         sys.executable, "-m", "voila", str(page), f"--port={port}", "--Voila.ip=127.0.0.1",
         "--strip_sources=True", "--show_tracebacks=True", "--template=mtl",
@@ -132,7 +148,7 @@ def serve(page: Path, port: int, say: Callable[[str], None] = print, open_browse
     if not open_browser:
         command.append("--no-browser")
     process = subprocess.Popen(command, cwd=project_root(), env=_environment(), start_new_session=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _end_as_by_ctrl_c()
     try:
         while process.poll() is None and not _answers(port):
             time.sleep(0.1)
@@ -140,13 +156,21 @@ def serve(page: Path, port: int, say: Callable[[str], None] = print, open_browse
             say(f"Open http://127.0.0.1:{port} (the page takes some seconds to be made). Ctrl-C ends it.")
         return process.wait()
     except KeyboardInterrupt:
-        say("Ending.")
+        with contextlib.suppress(OSError):  # the terminal may have gone
+            say("Ending.")
         return 0
     finally:
         _end(process)
 
 
-def _check(port: int) -> None:
+def _end_as_by_ctrl_c() -> None:
+    """SIGTERM, and SIGHUP of a terminal that is closed, become KeyboardInterrupt."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+
+
+def check_can_serve(port: int) -> None:
+    """Before anything is trained for a page. Raises `ParameterError` without Voila, or for a taken port."""
     try:
         import voila  # noqa: F401
     except ImportError:

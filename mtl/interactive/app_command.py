@@ -15,7 +15,9 @@ def app(
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
 ) -> None:
     """Serve a study's demo as a page on this machine, on its newest run; without any, a quick one is made."""
-    from mtl.interactive.app import free_port, run_to_show, serve, write_page
+    from mtl.interactive.app import check_can_serve, free_port, run_to_show, serve, write_page
 
+    port = port or free_port()
+    check_can_serve(port)
     page = write_page(study, run_to_show(study, run, output_root, typer.echo))
-    raise typer.Exit(serve(page, port or free_port(), typer.echo, browser))
+    raise typer.Exit(serve(page, port, typer.echo, browser))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -21,6 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from mtl.datasets.brain_mri.brats import SUFFIXES as VOLUME_SUFFIXES
 from mtl.errors import DataError, MtlError
 from mtl.inference.brain_mri.export import grey_picture, heat_picture, outline_picture
 from mtl.inference.brain_mri.images import ImageLike, is_volume, read_slice
@@ -29,9 +29,10 @@ from mtl.inference.brain_mri.predictor import MultiTaskPredictor
 from mtl.inference.brain_mri.response import DISCLAIMER
 from mtl.inference.brain_mri.uncertainty import UncertaintyOptions
 from mtl.inference.brain_mri.volume import upright_slices
-from mtl.interactive.stills import Still, figure_bundle
+from mtl.interactive.stills import Still, figure_bundle, without_math
 
 ACCEPTED = ".png,.jpg,.jpeg,.tif,.tiff,.npz,.nii,.gz"
+NAMED_KINDS = (*VOLUME_SUFFIXES, ".npz")  # pictures are known by their content
 SIDE = 280  # pixels of a picture's longer side
 WARNING = "#8a2c0d"
 
@@ -74,7 +75,7 @@ class BrainMriPanel(ipywidgets.VBox):
         self.choice.observe(self._chosen, "value")
         self.upload.observe(self._uploaded, "value")
         self.plane.observe(lambda change: self._show_plane(change["new"]), "value")
-        chooser = ipywidgets.HBox([self.choice, self.upload, self.plane])
+        chooser = ipywidgets.HBox([self.choice, self.upload, self.plane], layout={"flex_flow": "row wrap"})
         facts = ipywidgets.HTML(_performance_table(performance) + f"<p><b>{escape(DISCLAIMER)}</b></p>")
         super().__init__([chooser, self.shown, facts])
         if self.cases:
@@ -102,7 +103,7 @@ class BrainMriPanel(ipywidgets.VBox):
             axis.set_title(caption, fontsize=10, loc="left")
             axis.set_axis_off()
         said = self.said()
-        figure.suptitle(said, fontsize=10.5, x=0.01, ha="left", wrap=True)
+        figure.suptitle(without_math(said), fontsize=10.5, x=0.01, ha="left", wrap=True)
         figure.supxlabel(DISCLAIMER, fontsize=9, x=0.01, ha="left", wrap=True)
         shown = ", ".join(caption for caption, _ in pictures)
         return Still(figure, f"{said} Beside each other: {shown}. {DISCLAIMER}")
@@ -129,17 +130,18 @@ class BrainMriPanel(ipywidgets.VBox):
         self.choice.value = None
 
     def _open(self, name: str, content: bytes) -> None:
+        kind = next((end for end in NAMED_KINDS if name.lower().endswith(end)), "")
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / (Path(name).name or "file")
+            path = Path(folder) / f"upload{kind}"  # a name from elsewhere may be none here
             path.write_bytes(content)
             try:
                 image = upright_slices(path) if is_volume(path) else read_slice(path)
             except MtlError as error:
-                raise DataError(str(error).replace(f"{folder}{os.sep}", "")) from error
+                raise DataError(str(error).replace(str(path), name)) from error
         if image.ndim == 2:
             self._predict(image, name)
             return
-        self._slices, self._name = image, name
+        self._slices, self._volume = image, name
         fullest = int(np.count_nonzero(image, axis=(1, 2)).argmax())
         self.plane.max, self.plane.layout.display = len(image) - 1, None
         if self.plane.value == fullest:
@@ -148,7 +150,7 @@ class BrainMriPanel(ipywidgets.VBox):
 
     def _show_plane(self, z: int) -> None:
         if self._slices is not None:
-            name = self._name.split(", plane ")[0]
+            name = self._volume
             self._answer(lambda: self._predict(self._slices[z], f"{name}, plane {z}"), name)
 
     def _predict(self, image: np.ndarray, name: str) -> None:
@@ -160,9 +162,10 @@ class BrainMriPanel(ipywidgets.VBox):
         try:
             self.last_error = None
             act()
-        except MtlError as error:
+        except Exception as error:  # whatever it is, the last slice's picture must not stay
             self.prediction, self.last_error = None, error
-            told = f"<b>{escape(name)}</b> cannot be shown: {escape(str(error))}"
+            kind = "" if isinstance(error, MtlError) else f"{type(error).__name__}: "
+            told = f"<b>{escape(name)}</b> cannot be shown: {escape(kind + str(error))}"
             self.shown.value = f'<p role="alert" style="color:{WARNING}">{told}</p>'
 
 

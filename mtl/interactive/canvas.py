@@ -16,7 +16,7 @@ import traitlets
 
 from mtl.errors import ParameterError
 from mtl.interactive.pictures import MASK_COLOUR, Picture, checked_picture, overlay_png
-from mtl.interactive.points import Action, Point, PointLog, checked_outline, checked_point, checked_points
+from mtl.interactive.points import Action, Point, PointLog, PointsTrait, checked_outline, checked_point
 from mtl.interactive.speaking import SpeakingWidget
 from mtl.interactive.words import told_change, told_mask
 
@@ -53,7 +53,7 @@ class CanvasWidget(SpeakingWidget):
     _esm = Path(__file__).with_name("canvas.js")
     _css = Path(__file__).with_name("canvas.css")
 
-    points = traitlets.Any(()).tag(sync=True, to_json=lambda points, _: [list(point) for point in points])
+    points = PointsTrait(()).tag(sync=True, to_json=lambda points, _: [list(point) for point in points])
     slice_index = traitlets.CInt(0).tag(sync=True)
     slice_name = traitlets.Unicode("slice z").tag(sync=True)
     takes_points = traitlets.Bool(True).tag(sync=True)
@@ -124,8 +124,8 @@ class CanvasWidget(SpeakingWidget):
 
     @mask.setter
     def mask(self, mask: Any) -> None:
-        self.mask_is_stale = False
         self._mask = None if mask is None else self._picture.stack(mask, "the mask") != 0
+        self.mask_is_stale = False
         self._draw_mask()
 
     @property
@@ -219,10 +219,6 @@ class CanvasWidget(SpeakingWidget):
         from mtl.interactive.stills import still_beside
 
         return still_beside(super()._repr_mimebundle_(**options), self)
-
-    @traitlets.validate("points")
-    def _valid_points(self, proposal: dict[str, Any]) -> tuple[Point, ...]:
-        return checked_points(proposal["value"], self._picture.shape)
 
     @traitlets.validate("slice_index")
     def _valid_slice(self, proposal: dict[str, Any]) -> int:

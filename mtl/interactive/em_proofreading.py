@@ -68,7 +68,8 @@ class ProofreadingDesk(ipywidgets.VBox):
                 f"image {image.shape}, session {session.shape}, labels {work.labels.shape}: one shape is "
                 "expected"
             )
-        self.session, self.work, self.corner, self.seconds = session, work, corner, []
+        self.session, self.work, self.seconds = session, work, []
+        self.corner = None if corner is None else tuple(map(int, corner))
         buttons = {
             "Accept": self._accept,
             "Split": self._split,

@@ -14,7 +14,7 @@ import ipywidgets
 import numpy as np
 from skimage.draw import polygon2mask
 
-from mtl.errors import MtlError, ParameterError
+from mtl.errors import ParameterError
 from mtl.inference.histology.annotation_session import AnnotationSession
 from mtl.interactive.canvas import CanvasWidget
 from mtl.interactive.points import Point
@@ -95,7 +95,7 @@ class AnnotationDesk(ipywidgets.VBox):
         self.canvas.reset()
         try:
             self.canvas.say(self._accepted_or_added((y, x)) if positive else self._rejected((y, x)))
-        except MtlError as error:
+        except Exception as error:  # whatever it is, no point is left to be kept
             self.canvas.fail(error, "Not done")
 
     def _accepted_or_added(self, place: tuple[int, int]) -> str:
@@ -118,9 +118,10 @@ class AnnotationDesk(ipywidgets.VBox):
         return self._do("add", mask, "Added")
 
     def _do(self, action: str, mask: np.ndarray, told: str) -> str:
+        taken = mask & (self.session.instances(self.tile) == 0) if action == "add" else mask
         self.annotation.act(action, self.tile, mask)
         self._show_labels()
-        return f"{told}: {int(mask.sum()):,} pixels. {self._told()}"
+        return f"{told}: {int(taken.sum()):,} pixels. {self._told()}"
 
     # ------------------------------------------------------------------ buttons
     def _accept_all(self, _: CanvasWidget) -> str:
@@ -188,5 +189,5 @@ class AnnotationDesk(ipywidgets.VBox):
 
     def _told(self) -> str:
         outlined = int(self.session.instances(self.tile).max(initial=0))
-        proposed = len(np.unique(self.proposals)) - 1
+        proposed = np.count_nonzero(np.unique(self.proposals))
         return f"Here {outlined} outlined, {proposed} proposed."

@@ -43,7 +43,8 @@ class Picture:
         if values.dtype == np.uint8 and self.window == (0.0, 255.0):
             return values
         low, high = self.window
-        scaled = np.nan_to_num((values.astype(np.float32) - low) * (255.0 / (high - low)))
+        exact = np.float32 if values.dtype.itemsize < 4 or values.dtype == np.float32 else np.float64
+        scaled = np.nan_to_num((values.astype(exact) - low) * (255.0 / (high - low)))
         return np.rint(scaled.clip(0, 255)).astype(np.uint8)
 
     def png(self, z: int) -> bytes:
@@ -75,7 +76,10 @@ def checked_picture(image: Any, window: tuple[float, float] | None = None) -> Pi
         DataError: other axes, no pixels, or neither bool nor numbers.
         ParameterError: ``window`` is not two numbers, the lower one first.
     """
-    voxels = np.asarray(image)
+    try:
+        voxels = np.asarray(image)
+    except ValueError as error:
+        raise DataError(f"an image of rows of different lengths ({error})") from error
     spatial = voxels.shape[:-1] if voxels.ndim > 2 and voxels.shape[-1] == 3 else voxels.shape
     if len(spatial) not in (2, 3) or not voxels.size:
         raise DataError(f"an image of shape {voxels.shape}: (Y,X), (Y,X,3), (Z,Y,X) or (Z,Y,X,3) is expected")
@@ -92,8 +96,10 @@ def checked_window(voxels: np.ndarray, window: tuple[float, float] | None) -> tu
             low, high = (float(value) for value in window)
         except (TypeError, ValueError):
             low = high = np.nan
-        if not low < high:
-            raise ParameterError(f"window = {window!r}: two grey values (black, white) are expected")
+        if not -np.inf < low < high < np.inf:
+            raise ParameterError(
+                f"window = {window!r}: two grey values (black, white), both finite, are expected"
+            )
         return low, high
     if voxels.dtype == np.uint8:
         return 0.0, 255.0
@@ -101,7 +107,7 @@ def checked_window(voxels: np.ndarray, window: tuple[float, float] | None) -> tu
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     if voxels.dtype.kind in "bf" and low >= 0 and high <= 1:
         return 0.0, 1.0
-    return (low, high) if high > low else (low, low + 1.0)
+    return (low, high) if high > low else (low, low + max(1.0, 1e-6 * abs(low)))
 
 
 def overlay_png(labels: np.ndarray, colours: Mapping[int, str] | None = None) -> bytes:
@@ -119,6 +125,11 @@ def overlay_png(labels: np.ndarray, colours: Mapping[int, str] | None = None) ->
 def coloured(labels: np.ndarray, colours: Mapping[int, str]) -> tuple[list[str], np.ndarray]:
     """The palette, and for every pixel the place of its colour therein from 1 on; 0 for nothing."""
     palette = list(dict.fromkeys([*INSTANCE_COLOURS, *colours.values()]))
+    for colour in palette:
+        try:
+            ImageColor.getrgb(colour)
+        except (AttributeError, ValueError):
+            raise ParameterError(f'colour of an instance {colour!r}: "#rrggbb" is expected') from None
     if len(palette) > MOST_COLOURS:
         raise ParameterError(f"{len(palette)} colours of instances; at most {MOST_COLOURS} can be shown")
     found, inverse = occurring(labels)

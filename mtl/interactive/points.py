@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import traitlets
 
 from mtl.errors import ParameterError
 
@@ -18,6 +19,14 @@ class Point(NamedTuple):
     y: int
     x: int
     label: int = 1
+
+
+class PointsTrait(traitlets.TraitType):
+    """The points of a widget with a ``picture``: every value is checked, None too."""
+
+    def validate(self, obj: Any, value: Any) -> tuple[Point, ...]:
+        """What is kept. Raises `ParameterError` as `checked_points`."""
+        return checked_points(value, obj.picture.shape)
 
 
 class Action(NamedTuple):

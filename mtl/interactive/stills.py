@@ -42,12 +42,18 @@ def still(widget: CanvasWidget) -> Still:
     _draw_overlays(axis, widget, z)
     _draw_outline(axis, widget)
     _draw_points(axis, widget, z)
-    axis.set_title(_title(widget), fontsize=10.5, fontweight="bold", loc="left", wrap=True)
+    title = {"fontsize": 10.5, "fontweight": "bold", "loc": "left", "wrap": True}
+    axis.set_title(without_math(_title(widget)), **title)
     axis.set(xlabel="x (pixels)", ylabel="y (pixels)", xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     axis.grid(False)
     if axis.get_legend_handles_labels()[0]:
         figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return Still(figure, _alt(widget, z))
+
+
+def without_math(text: str) -> str:
+    """``text`` for matplotlib, which takes what stands between dollar signs for a formula."""
+    return text.replace("$", r"\$")
 
 
 def still_beside(shown: Any, widget: CanvasWidget) -> tuple[dict[str, Any], dict[str, Any]]:

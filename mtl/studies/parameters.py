@@ -56,7 +56,14 @@ def inside_project(path: str | Path) -> str:
 class Parameters(BaseModel):
     """Validated values of a flat file: unknown names are refused, and every field has a description."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+    #: ``fractions: 0.1`` is a list of one name.
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        allow_inf_nan=False,
+        coerce_numbers_to_str=True,
+    )
     study: ClassVar[str]
 
     @classmethod

@@ -38,6 +38,15 @@ class NotebookBar(tqdm):
         return lambda text: shown.update({"text/plain": text}, raw=True)
 
 
+def _in_kernel() -> bool:
+    """Whether a notebook runs this; the package of kernels may be imported elsewhere, too."""
+    if "ipykernel" not in sys.modules:
+        return False
+    from IPython import get_ipython
+
+    return hasattr(get_ipython(), "kernel")
+
+
 class StageProgress:
     """Counts optimiser steps of one stage.
 
@@ -65,7 +74,7 @@ class StageProgress:
         bar = {"total": total, "initial": done, "desc": label, "unit": "step", "leave": False}
         bar["disable"] = not visible
         in_notebook = {"file": io.StringIO(), "ascii": False}
-        self._bar = NotebookBar(**bar, **in_notebook) if "ipykernel" in sys.modules else tqdm(**bar)
+        self._bar = NotebookBar(**bar, **in_notebook) if _in_kernel() else tqdm(**bar)
 
     def advance(self) -> None:
         """One optimiser step was made."""

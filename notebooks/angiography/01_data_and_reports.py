@@ -54,7 +54,7 @@ from mtl.reporting.figures import show_figure, use_report_style
 from mtl.reporting.figures_angiography import clip_sheet
 from mtl.reporting.metrics_file import write_metrics
 from mtl.studies.angiography.answers import data_answer
-from mtl.studies.angiography.data import clip_dataset
+from mtl.studies.angiography.data import clip_dataset, read_every_film
 from mtl.studies.angiography.parameters import PHANTOM
 from mtl.studies.angiography.scoring import ALL_SEGMENTS
 from mtl.studies.angiography.study import AngiographyStudy
@@ -74,6 +74,12 @@ rows = [
     for name, clips in parts.items()
 ]
 show_table(pd.DataFrame(rows), source="split.json", caption=f"Parts of {parameters.videos}", index=False)
+
+# %% [markdown]
+# Every film that lies in a file is read once, so that one that is damaged is found now and not after the training.
+
+# %%
+read_every_film(study.parts, parameters)
 
 # %% [markdown]
 # A few test clips with their reports. Boxes stand on the frame where the narrowing is best seen.

@@ -79,6 +79,15 @@ def test_what_is_no_picture_is_named(tmp_path: Path) -> None:
         read_grey(tmp_path / "text.png")
 
 
+def test_a_tiff_of_several_pages_is_refused_but_not_one_with_a_preview(tmp_path: Path) -> None:
+    page, preview = Image.fromarray(RAMP), Image.fromarray(RAMP).resize((2, 2))
+    page.save(tmp_path / "planes.tif", save_all=True, append_images=[page, page])
+    with pytest.raises(DataError, match=r"planes\.tif: a TIFF of 3 pages of one size"):
+        read_grey(tmp_path / "planes.tif")
+    page.save(tmp_path / "previewed.tif", save_all=True, append_images=[preview])
+    np.testing.assert_array_equal(read_grey(tmp_path / "previewed.tif"), RAMP)
+
+
 def test_the_switch_that_hides_damage_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.fromarray(RAMP).save(tmp_path / "a.png")
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mtl.errors import DataError
+from mtl.errors import DataError, ParameterError
 from mtl.inference.angiography.attention_maps import CaptionAttention
 from mtl.interactive.angiography_player import ATTENTION, PICTURE, AngiographyPlayer
 
@@ -44,10 +44,14 @@ def test_the_first_clip_is_shown_with_its_reports(player: AngiographyPlayer) -> 
 
 
 def test_playing_turns_the_frames(player: AngiographyPlayer) -> None:
-    said = player.canvas.message
     player.play.value = 4
     assert player.canvas.slice_index == 4
-    assert player.canvas.message == said, "frames that follow each other are not read out"
+    assert player.canvas.message == "", "frames that follow each other are not read out, nor an older one"
+    player.view.value = ATTENTION
+    assert player.canvas.slice_index == 4 and "Frame 0" not in player.canvas.message
+    player.canvas.slice_index = 2
+    assert player.play.value == 2 and player.canvas.message == f"Frame 2 of 0 to {FRAMES - 1}."
+    player.play.value = 4
     player.choice.value = "two"
     assert player.canvas.slice_index == 4 and "No nearest reports" in player.told.value
 
@@ -70,6 +74,8 @@ def test_attention_is_laid_over_the_frames_of_its_step(player: AngiographyPlayer
 def test_a_clip_that_cannot_be_read_says_so_and_the_player_goes_on(player: AngiographyPlayer) -> None:
     player.choice.value = "broken"
     assert isinstance(player.last_error, DataError) and "broken: the file ends early" in player.told.value
+    assert player.canvas.label == "broken, which cannot be shown" and player.play.max == 0
+    assert not player.canvas.picture.voxels.any(), "nothing of the clip before is left"
     player.view.value = ATTENTION
     player.choice.value = "two"
     assert player.last_error is None and "report &lt;of&gt; b" in player.told.value
@@ -82,6 +88,11 @@ def test_a_report_gets_a_still(player: AngiographyPlayer) -> None:
     assert data["image/png"] and "attention of the whole report" in alt
     assert f", frame {player.canvas.slice_index} of {FRAMES} frames" in alt
     assert "Written: report <of> a" in alt and "True: true a" in alt and "A phantom." in alt
+
+
+def test_a_player_without_clips_is_refused() -> None:
+    with pytest.raises(ParameterError, match="clips: one or more"):
+        AngiographyPlayer({}, look, str, lambda _: [])
 
 
 def test_a_still_says_why_a_clip_cannot_be_shown(player: AngiographyPlayer) -> None:

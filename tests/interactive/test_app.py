@@ -12,8 +12,10 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
+from typer.testing import CliRunner
 
-from mtl.errors import MissingArtefactError, ParameterError
+from mtl import cli
+from mtl.errors import DataError, MissingArtefactError, ParameterError
 from mtl.interactive.app import DEMOS, _environment, free_port, newest_run, run_to_show, serve, write_page
 from mtl.studies import parameters_class
 from mtl.studies.provenance import record_provenance
@@ -45,6 +47,18 @@ def test_the_newest_run_is_shown_and_named(tmp_path: Path) -> None:
     assert run_to_show("em", None, tmp_path, said.append) == new
     assert "newest finished run of em" in said[0]
     assert run_to_show("em", "old", tmp_path, said.append).name == "old"
+
+
+def test_a_damaged_run_is_passed_over_and_named(tmp_path: Path) -> None:
+    good = made_run(tmp_path, "em", "good", age=9)
+    damage = (("a", "provenance.json", "{"), ("b", "provenance.json", "{}"), ("c", "run.json", "[]"))
+    for name, file, text in damage:
+        (made_run(tmp_path, "em", name) / file).write_text(text)
+    said: list[str] = []
+    assert newest_run("em", tmp_path, said.append) == good
+    assert len(said) == 3 and all("not the record of a run" in line for line in said)
+    with pytest.raises(DataError, match=r"c/run\.json: not the record of a run, with an entry 'status'"):
+        run_to_show("em", "c", tmp_path)
 
 
 @pytest.mark.parametrize("status", ["running", "failed", "dead", "skipped"])
@@ -133,10 +147,14 @@ def test_a_taken_port_is_refused(tmp_path: Path) -> None:
         taken.listen()
         with pytest.raises(ParameterError, match="something listens there already"):
             serve(tmp_path / "page.ipynb", taken.getsockname()[1])
+        asked = ["em", "--output-root", str(tmp_path), "--port", str(taken.getsockname()[1])]
+        found = CliRunner().invoke(cli.app, ["app", *asked])
+        assert found.exit_code and list(tmp_path.iterdir()) == [], "nothing is trained for a page in vain"
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_voila_and_its_kernels(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGHUP], ids=["Ctrl-C", "closed terminal"])
+def test_ctrl_c_ends_voila_and_its_kernels(tmp_path: Path, sent: signal.Signals) -> None:
     page = tmp_path / "page.ipynb"
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     cells = [nbformat.v4.new_code_cell("import os; print('kernel', os.getpid())")]
@@ -154,7 +172,7 @@ def test_ctrl_c_ends_voila_and_its_kernels(tmp_path: Path) -> None:
         assert "kernel" in found
         children = psutil.Process(app.pid).children(recursive=True)
         assert children
-        app.send_signal(signal.SIGINT)
+        app.send_signal(sent)
         assert app.wait(40) == 0
         assert psutil.wait_procs(children, timeout=5)[1] == []
     finally:

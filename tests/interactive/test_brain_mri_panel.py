@@ -119,18 +119,29 @@ def test_a_volume_is_uploaded_and_shown_plane_by_plane(panel: BrainMriPanel, tmp
 
 
 def test_bad_files_get_a_clear_message_and_the_panel_goes_on(panel: BrainMriPanel) -> None:
+    target = io.BytesIO()
+    planes = [Image.fromarray(head(seed=n).astype(np.uint8)) for n in range(3)]
+    planes[0].save(target, format="tiff", save_all=True, append_images=planes[1:])
+    pages = target.getvalue()
     for name, content in (
         ("notes.txt", b"hello"),
         ("cut.png", png(head())[:60]),
         ("empty.png", b""),
         ("cut.nii.gz", b"\x1f\x8b\x08\x00nothing"),
         ("<b>.png", b"x"),
+        ("no\0name.png", b"x"),
+        ("..", b"x"),
+        ("pages.tif", pages),
         ("../../up.png", b"x"),
     ):
         panel.open_file(name, content)
         assert isinstance(panel.last_error, DataError), name
         assert panel.prediction is None and 'role="alert"' in panel.shown.value
         assert "/tmp" not in panel.shown.value and "<b>.png" not in panel.shown.value
+    panel.open_file("pages.tif", pages)
+    assert "pages.tif: a TIFF of 3 pages of one size" in panel.shown.value
+    panel.open_file("x" * 300 + ".png", png(head()))
+    assert panel.last_error is None
     panel.open_file("good.png", png(head()))
     assert panel.last_error is None and panel.prediction is not None
 

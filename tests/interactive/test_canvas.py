@@ -78,12 +78,21 @@ def test_what_cannot_be_done_is_said(widget):
         assert text in widget.message and widget.points == () and widget.history == ()
 
 
-@pytest.mark.parametrize("bad", [[(4, 0, 0, 1)], [(0, 0, 20, 1)], [(0, 0, 0, 5)], ["ab"], 3])
+@pytest.mark.parametrize("bad", [[(4, 0, 0, 1)], [(0, 0, 20, 1)], [(0, 0, 0, 5)], ["ab"], 3, None])
 def test_points_out_of_range_are_refused_and_change_nothing(widget, bad):
     widget.points = [ONE]
     with pytest.raises(ParameterError):
         widget.points = bad
     assert widget.points == (ONE,) and len(widget.history) == 1
+
+
+def test_a_mask_that_does_not_fit_leaves_the_older_one_marked_as_stale(widget):
+    widget.points = [ONE]
+    assert not widget.mask_is_stale
+    widget.on_points = lambda points: np.zeros((2, 2), bool)
+    widget.points = [ONE, TWO]
+    assert widget.mask_is_stale and isinstance(widget.last_error, DataError)
+    np.testing.assert_array_equal(widget.mask, marked([ONE]))
 
 
 @pytest.mark.parametrize("index", [-1, 4])

@@ -140,3 +140,20 @@ def test_the_white_signs_on_points_have_the_contrast_of_graphics():
 
     for colour in (POSITIVE_COLOUR, NEGATIVE_COLOUR):
         assert 1.05 / (relative_luminance(colour) + 0.05) >= 3  # WCAG 2.2, 1.4.11
+
+
+@pytest.mark.parametrize("value", [1e17, 1e20, -1e300])
+def test_one_grey_value_however_large_can_be_shown(value: float) -> None:
+    assert checked_picture(np.full((3, 3), value)).pixels(0).max() == 0
+
+
+def test_neighbouring_whole_numbers_stay_apart() -> None:
+    image = np.array([[4_000_000_000, 4_000_000_001]], np.uint32)
+    assert checked_picture(image).pixels(0).tolist() == [[0, 255]]
+
+
+def test_ragged_rows_and_colours_that_are_none_are_named() -> None:
+    with pytest.raises(DataError, match="rows of different lengths"):
+        checked_picture([[1, 2], [3]])
+    with pytest.raises(ParameterError, match="'nocolour': \"#rrggbb\" is expected"):
+        overlay_png(np.ones((2, 2), int), {1: "nocolour"})

@@ -81,3 +81,8 @@ def test_stills_leave_no_figure_open(widget):
     before = plt.get_fignums()
     still(widget)
     assert plt.get_fignums() == before
+
+
+def test_a_label_may_have_dollar_signs() -> None:
+    widget = CanvasWidget(np.zeros((4, 4), np.uint8), "$a_$ for 5$")
+    assert widget._repr_mimebundle_()[0]["image/png"]

@@ -86,7 +86,7 @@ def fit_square(image: np.ndarray, size: int) -> np.ndarray:
 def make_footage(images: Iterable[np.ndarray], n_frames: int, size: int, name: str) -> Footage:
     """Sample and fit frames that come one by one: float32 ``(H, W, 3)`` or ``(H, W)`` in [0, 1].
 
-    Only scaled frames are kept, as 16-bit numbers, so that a long recording needs little memory.
+    Only scaled frames are kept, as 16-bit numbers: 3,000 of 224 pixels take 0.9 GB.
     Raises `DataError`, beginning with ``name``, where there is no frame or the shape changes.
     """
     if size < 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import warnings
 from pathlib import Path
 
@@ -22,8 +23,9 @@ def read_table(path: str | Path) -> list[Clip]:
     as text. Stenoses are not known (`Clip.stenoses_known` is False): a report says them in its own words.
 
     Raises `DataError` naming the file and the row (the first below the heading is row 1): table or video
-    missing, not a table, missing column, no row, empty cell, unknown view, row given twice, video given
-    twice, study of two patients.
+    missing, not a table, a row with more fields than the heading (a comma within a report needs quotes
+    around it), missing column, column given twice, no row, empty cell, unknown view, row given twice, video
+    given twice (however its path is spelt), study of two patients.
     """
     path = Path(path)
     table = _opened(path)
@@ -53,7 +55,24 @@ def _opened(path: Path) -> pd.DataFrame:
         options = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", pd.errors.ParserWarning)  # rows that end in a comma
-            return pd.read_csv(path, index_col=False, **options)
+            table = pd.read_csv(path, index_col=False, **options)
+    _check_fields(path)
+    return table
+
+
+def _check_fields(path: Path) -> None:
+    """That no comma parts a report in two: pandas leaves a row's surplus fields out and says nothing."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        heading, *rows = [row for row in csv.reader(file) if row]
+    for number, row in enumerate(rows, start=1):
+        if any(field.strip() for field in row[len(heading) :]):
+            raise DataError(
+                f"{path}: row {number} has {len(row)} fields where the heading has {len(heading)}: a comma "
+                "within a report needs quotes around the report"
+            )
+    named = [name.strip() for name in heading]
+    if again := [name for name in (*COLUMNS, VIEW) if named.count(name) > 1]:
+        raise DataError(f"{path}: the column {again[0]!r} is given twice")
 
 
 def _check(table: pd.DataFrame, path: Path) -> None:
@@ -63,11 +82,12 @@ def _check(table: pd.DataFrame, path: Path) -> None:
             raise DataError(
                 f"{path}: row {empty[0] + 1}: the {name} is empty ({len(empty)} such rows in all)"
             )
-    for names, what in ((list(table.columns), "the same as row"), (["video"], "has the video of row")):
-        again = table.duplicated(names)
+    films = pd.DataFrame({"video": [str((path.parent / video).resolve()) for video in table["video"]]})
+    for told, what in ((table, "the same as row"), (films, "has the video of row")):
+        again = told.duplicated()
         if again.any():
             row = int(again.to_numpy().argmax())
-            first = int((table[names] == table.loc[row, names]).all(axis=1).to_numpy().argmax())
+            first = int((told == told.loc[row]).all(axis=1).to_numpy().argmax())
             raise DataError(f"{path}: row {row + 1} is given twice: {what} {first + 1}")
     patients = table.groupby("study")["patient"].unique()
     for study, found in patients.items():

@@ -97,7 +97,7 @@ def encode_reports(
     Raises `DataError` naming the report (by ``names``, else its position): it is empty, or has more tokens
     than ``context`` holds (with ``truncate`` its end is left out instead; ``[EOS]`` follows what was kept).
     """
-    _check_texts(texts)
+    _check_texts(texts, names)
     rows = [encoding.ids for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
     return pad_rows(tokenizer, rows, context, truncate=truncate, names=names)
 
@@ -120,7 +120,7 @@ def pad_rows(
             name = position if names is None else names[position]
             raise DataError(
                 f"report {name}: {len(row)} tokens with {BOS} and {EOS} do not fit context={context}; "
-                "raise the context, or truncate"
+                "raise the context, or shorten the report"
             )
         ids = [bos, *row[: context - 2], eos]
         tokens[position, : len(ids)] = torch.tensor(ids)
@@ -185,7 +185,8 @@ def _prepared(tokenizer: Tokenizer) -> Tokenizer:
     return tokenizer
 
 
-def _check_texts(texts: Sequence[str]) -> None:
+def _check_texts(texts: Sequence[str], names: Sequence[str] | None = None) -> None:
     for position, text in enumerate(texts):
         if not isinstance(text, str) or not text.strip():
-            raise DataError(f"report {position}: the text is empty")
+            name = position if names is None else names[position]
+            raise DataError(f"report {name}: the text is empty")

@@ -1,4 +1,7 @@
-"""CPM-15, the segmentation challenge of MICCAI 2015: ``imageNN.png`` and ``imageNN_mask.txt``."""
+"""CPM-15, the segmentation challenge of MICCAI 2015: ``imageNN.png`` and ``imageNN_mask.txt``.
+
+The source has ``imageNN_poly.png`` beside them, the image with outlines: left out.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,8 @@ def read_cpm15(folder: str | Path) -> list[NucleiTile]:
     folder = Path(folder)
     masks = sorted(folder.glob("image*_mask.txt")) if folder.is_dir() else []
     for picture in sorted(folder.glob("image*.png")):
+        if picture.stem.endswith("_poly"):  # as distributed: the image with its outlines drawn
+            continue
         if not picture.with_name(f"{picture.stem}_mask.txt").is_file():
             raise DataError(f"{picture}: its mask {picture.stem}_mask.txt is missing")
     return check_tiles([_read_tile(path) for path in masks], str(folder))

@@ -80,7 +80,7 @@ def _derangement(labels: NDArray, rng: np.random.Generator, stratum: Hashable) -
     """
     n, largest = len(labels), int(np.bincount(labels).max())
     if 2 * largest > n:
-        where = "" if stratum is None else f" with {stratum!r}"
+        where = "" if pd.isna(stratum) else f" with {stratum!r}"
         raise ProtocolError(
             f"one study has {largest} of the {n} clips{where}: at most half can all go to another study"
         )

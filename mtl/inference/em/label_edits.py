@@ -6,6 +6,7 @@ A record is a mapping of JSON: ``do`` is the edit's name, ``object`` the id that
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -33,20 +34,37 @@ def voxels_of(part: Record) -> tuple[Box, NDArray[np.bool_]]:
 
 
 def checked_record(record: Record, shape: tuple[int, ...]) -> Record:
-    """The record, if it is an edit of labels of this shape; else ValueError or KeyError."""
+    """The record, if it is an edit of labels of this shape; else ValueError, KeyError or TypeError."""
     if record["do"] not in EDITS:
         raise ValueError(f"unknown action {record['do']!r}")
-    int(record["object"])
+    if not isinstance(record["note"], Mapping):
+        raise ValueError(f"the note {record['note']!r} is no mapping")
+    others = record.get("others", [])
+    if not isinstance(others, list) or (record["do"] == "merge" and not others):
+        raise ValueError(f"others {others!r}: ids are expected")
+    for number in (record["object"], *others, *(part["object"] for part in parts_of(record))):
+        if not (isinstance(number, int) and 0 < number <= np.iinfo(np.int32).max):
+            raise ValueError(f"object {number!r}: a whole number above 0 is expected")
     for part in parts_of(record):
-        box, mask = voxels_of(part)
-        inside = len(box) == len(shape) and all(
-            0 <= side.start < side.stop <= length for side, length in zip(box, shape, strict=True)
-        )
-        if not inside or not mask.any():
-            raise ValueError(f"a part at {part['box']} in a volume of shape {shape}")
-    if record["do"] == "merge" and not record["others"]:
-        raise ValueError("nothing to merge with")
+        _check_part(part, shape)
     return record
+
+
+def _check_part(part: Record, shape: tuple[int, ...]) -> None:
+    """Before any memory is asked for."""
+    box = part["box"]
+    inside = len(box) == len(shape) and all(
+        0 <= start < stop <= length for (start, stop), length in zip(box, shape, strict=True)
+    )
+    if not inside:
+        raise ValueError(f"a part at {box} in a volume of shape {shape}")
+    size, end = math.prod(stop - start for start, stop in box), 0
+    for start, length in part["runs"]:
+        if not (end <= start and length > 0 and start + length <= size):
+            raise ValueError(f"a run {[start, length]} in a box of {size} voxels")
+        end = start + length
+    if not part["runs"]:
+        raise ValueError(f"an empty part at {box}")
 
 
 def parts_of(record: Record) -> list[Record]:

@@ -61,7 +61,8 @@ class Proofreading:
         began_elsewhere: whether the work in the folder began with another segmentation than the given one.
 
     Raises:
-        DataError: float labels, negative ids, a damaged folder, or one of another shape.
+        DataError: float labels, negative ids, a spacing that is none, a damaged folder, or one of another
+            shape.
     """
 
     def __init__(
@@ -69,9 +70,11 @@ class Proofreading:
     ) -> None:
         self.folder = Path(folder)
         given = _checked_labels(segmentation)
-        self.spacing = tuple(map(float, spacing or (1.0,) * given.ndim))
-        if len(self.spacing) != given.ndim:
-            raise DataError(f"spacing {self.spacing}: one length per axis of {given.shape} is expected")
+        self.spacing = tuple(map(float, (1.0,) * given.ndim if spacing is None else spacing))
+        if len(self.spacing) != given.ndim or not all(0 < side < np.inf for side in self.spacing):
+            raise DataError(
+                f"spacing {self.spacing}: one length per axis of {given.shape}, above 0 nm, is expected"
+            )
         self._start = self._kept_start(given)
         self.began_elsewhere = not np.array_equal(self._start, given)
         self._records: list[Record] = []

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mtl.errors import DataError
 from mtl.models.histology import UNetMultiTask
 
 LARGEST = 1024  # pixels along a side that the network sees at once
@@ -33,10 +34,15 @@ def predict_maps(
     device: torch.device | str = "cpu",
     autocast: Callable[[], AbstractContextManager] = nullcontext,
 ) -> list[NucleiMaps]:
-    """Maps of each image uint8 ``(H, W, 3)``, one by one; large ones window by window (MONAI), blended."""
+    """Maps of each image uint8 ``(H, W, 3)``, one by one; large ones window by window (MONAI), blended.
+
+    Raises `DataError` for an image of another shape or type.
+    """
     model = model.to(device).eval()
     found = []
-    for image in images:
+    for number, image in enumerate(images):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise DataError(f"image {number}: {image.dtype} {image.shape}; uint8 (H, W, 3) is expected")
         # Channels stay last: convolutions and poolings of few channels take half as long so on a CPU.
         x = torch.from_numpy(np.ascontiguousarray(image))[None].to(device).permute(0, 3, 1, 2).float() / 255
         with autocast():

@@ -33,7 +33,8 @@ def caption_loss(
         token counts (ask :func:`counted_tokens` on the CPU whether there is one).
 
     Raises:
-        ParameterError: shapes that do not fit, or a smoothing out of range.
+        ParameterError: shapes that do not fit, a smoothing out of range, or (on the CPU) a token id that the
+            logits have no column for.
     """
     if logits.ndim != 3 or tokens.ndim != 2 or logits.shape[:2] != (len(tokens), tokens.shape[1] - 1):
         raise ParameterError(
@@ -42,6 +43,13 @@ def caption_loss(
         )
     if not 0 <= smoothing < 1:
         raise ParameterError(f"label smoothing = {smoothing}: from 0 on and below 1 is expected")
+    if tokens.device.type == "cpu" and tokens.numel():
+        lowest, highest = int(tokens.min()), int(tokens.max())
+        if lowest < 0 or highest >= logits.shape[2]:
+            raise ParameterError(
+                f"token ids {lowest} to {highest}: 0 to {logits.shape[2] - 1} is expected, a column of the "
+                "logits each"
+            )
     z = logits if logits.dtype == torch.float64 else logits.float()
     wanted = z.gather(2, tokens[:, 1:, None]).squeeze(2)
     total = z.logsumexp(dim=2)

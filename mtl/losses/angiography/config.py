@@ -58,11 +58,13 @@ class LossConfig:
                 raise ParameterError(f"final: {name!r} is not one of {', '.join(LOSSES)}")
         weights = [(name, getattr(self, name)) for name in LOSSES]
         for name, value in (*weights, *((f"final {name}", value) for name, value in self.final.items())):
-            if not (math.isfinite(value) and value >= 0):
+            if not (isinstance(value, int | float) and math.isfinite(value) and value >= 0):
                 raise ParameterError(f"{name} = {value}: a finite number from 0 on is expected")
         for name, known in (("schedule", SCHEDULES), ("contrast", CONTRASTS), ("distilled", DISTILLED)):
             if getattr(self, name) not in known:
                 raise ParameterError(f"{name}: {getattr(self, name)!r} is not one of {', '.join(known)}")
+        if self.final and self.schedule == "constant":
+            raise ParameterError("final: a schedule other than 'constant' is expected, which moves weights")
         for name in ("warm_up", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ParameterError(f"{name} = {getattr(self, name)}: from 0 on and below 1 is expected")

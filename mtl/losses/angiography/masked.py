@@ -23,7 +23,8 @@ def masked_loss(prediction: Tensor, target: Tensor, mask: Tensor | None = None) 
             where hidden. No gradient flows into ``target``.
 
     Raises:
-        ParameterError: shapes that do not fit, or nothing hidden.
+        ParameterError: shapes that do not fit, or nothing hidden (on a GPU, which would have to be waited
+            for, the loss is 0 then).
     """
     if prediction.shape != target.shape or prediction.ndim != 3 or 0 in prediction.shape:
         raise ParameterError(
@@ -32,6 +33,8 @@ def masked_loss(prediction: Tensor, target: Tensor, mask: Tensor | None = None) 
         )
     if mask is not None and mask.shape != prediction.shape[:2]:
         raise ParameterError(f"mask has shape {tuple(mask.shape)}; {tuple(prediction.shape[:2])} is expected")
+    if mask is not None and mask.device.type == "cpu" and not mask.any():
+        raise ParameterError("mask: nothing is hidden; one tubelet or more is expected")
     double = prediction.dtype == torch.float64
     error = (prediction if double else prediction.float()) - target.detach()
     each = error.square().mean(dim=-1)

@@ -68,8 +68,11 @@ class MultitaskLoss(nn.Module):
             their terms (``captioning/ce``, ...); and ``total``, the sum by the weights: scalars.
 
         Raises:
-            ParameterError: shapes that do not fit, or ``caption_logits`` without ``caption_tokens``.
+            ParameterError: an empty ``output``, shapes that do not fit, or ``caption_logits`` without
+                ``caption_tokens``.
         """
+        if not output:
+            raise ParameterError("output is empty: what the model gave is expected")
         losses: dict[str, Tensor] = {}
         compute: dict[str, Callable[[], dict[str, Tensor]]] = {
             "contrastive": lambda: {"contrastive": self._contrastive(output, report_ids)},

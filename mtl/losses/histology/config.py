@@ -73,8 +73,12 @@ class LossConfig:
             raise ParameterError(
                 f"unlikely={self.unlikely} must lie below confident={self.confident}, both in [0, 1]"
             )
-        if not self.temperature > 0:
-            raise ParameterError(f"temperature = {self.temperature}: above 0 is expected")
+        if not 0 < self.temperature < math.inf:
+            raise ParameterError(f"temperature = {self.temperature}: a finite number above 0 is expected")
+        if not 0 <= self.negative_below <= 1:
+            raise ParameterError(f"negative_below = {self.negative_below}: a probability is expected")
+        if self.smallest < 0:
+            raise ParameterError(f"smallest = {self.smallest}: pixels, 0 or more, are expected")
         if self.most_pixels < 2:
             raise ParameterError(f"most_pixels = {self.most_pixels}: 2 at least are expected")
 

@@ -36,7 +36,7 @@ class MultiTaskLoss(nn.Module):
         self,
         model_output: Mapping[str, Tensor],
         positive_mask: Tensor,
-        target_hv: Tensor,
+        target_hv: Tensor | None,
         images: Tensor | None = None,
         pred_probs: Tensor | None = None,
         *,
@@ -49,7 +49,7 @@ class MultiTaskLoss(nn.Module):
         Args:
             model_output: the model's dict; a loss whose output is missing is left out.
             positive_mask: ``(B, 1, H, W)``, 1 = outlined nucleus, 0 = no label.
-            target_hv: ``(B, C, H, W)``, as many maps as ``hv_map`` has.
+            target_hv: ``(B, C, H, W)``, as many maps as ``hv_map`` has; None where there is no ``hv_map``.
             images: ``(B, 3, H, W)`` in [0, 1], for ``recon``.
             pred_probs: ``(B, 1, H, W)`` that pseudo-labels come from; sigmoid(preds), detached, where not
             given. pixel_weight: ``(B, 1, H, W)`` >= 0, of the outlined pixels.
@@ -63,10 +63,15 @@ class MultiTaskLoss(nn.Module):
             to be waited for, they are there with the value 0 and no gradient.
 
         Raises:
-            ParameterError: shapes that do not fit one another.
+            ParameterError: no ``preds``, shapes that do not fit one another, or (on the CPU) a mask of other
+                values than 0 to 1.
         """
-        z, y = model_output["preds"].float(), positive_mask.float()
         check_shapes(model_output, positive_mask, target_hv, images, pred_probs, pixel_weight)
+        if positive_mask.device.type == "cpu" and positive_mask.numel() and positive_mask.max() > 1:
+            raise ParameterError(
+                f"positive_mask reaches {float(positive_mask.max()):g}: 1 for outlined pixels is expected"
+            )
+        z, y = model_output["preds"].float(), positive_mask.float()
         with torch.autocast(z.device.type, enabled=False):
             found = self._losses(model_output, z, y, target_hv, images, pred_probs, pixel_weight, ramp, only)
             weights = self.config.weights
@@ -78,7 +83,7 @@ class MultiTaskLoss(nn.Module):
         output: Mapping[str, Tensor],
         z: Tensor,
         y: Tensor,
-        target_hv: Tensor,
+        target_hv: Tensor | None,
         images: Tensor | None,
         pred_probs: Tensor | None,
         pixel_weight: Tensor | None,
@@ -116,12 +121,14 @@ class MultiTaskLoss(nn.Module):
 def check_shapes(
     output: Mapping[str, Tensor],
     positive_mask: Tensor,
-    target_hv: Tensor,
+    target_hv: Tensor | None,
     images: Tensor | None = None,
     pred_probs: Tensor | None = None,
     pixel_weight: Tensor | None = None,
 ) -> None:
     """Raise `ParameterError` naming the first tensor that does not fit ``preds``."""
+    if "preds" not in output:
+        raise ParameterError(f"the output has {', '.join(output) or 'nothing'}; 'preds' is expected in it")
     logits = output["preds"]
     batch, _, *sides = logits.shape
     like_logits = {"positive_mask": positive_mask, "pred_probs": pred_probs, "pixel_weight": pixel_weight}
@@ -133,5 +140,15 @@ def check_shapes(
     if images is not None and "recon" in output:
         expected["images"] = (images, tuple(output["recon"].shape))
     for name, (tensor, shape) in expected.items():
-        if tuple(tensor.shape) != shape:
-            raise ParameterError(f"{name} has shape {tuple(tensor.shape)}; {shape} is expected")
+        if tensor is None or tuple(tensor.shape) != shape:
+            found = "is None" if tensor is None else f"has shape {tuple(tensor.shape)}"
+            raise ParameterError(f"{name} {found}; {shape} is expected")
+    for name in ("pixel_emb", "obj_emb"):
+        if name not in output:
+            continue
+        shape = tuple(output[name].shape)
+        of_image = len(shape) == 4 and shape[0] == batch and shape[2:] == tuple(sides)
+        coarser = len(shape) == 4 and shape[0] == batch and shape[2] <= sides[0] and shape[3] <= sides[1]
+        if not (of_image or (name == "obj_emb" and coarser)):
+            grid = f"{tuple(sides)}{' or a coarser grid' if name == 'obj_emb' else ''}"
+            raise ParameterError(f"{name} has shape {shape}; ({batch}, channels, ...) on {grid} is expected")

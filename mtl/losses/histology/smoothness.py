@@ -25,9 +25,10 @@ def total_variation(probability: Tensor) -> Tensor:
 
 
 def local_disagreement(probability: Tensor) -> Tensor:
-    """Scalar of ``(B, 1, H, W)`` with two pixels or more along each side."""
+    """Scalar of ``(B, 1, H, W)``; along a side of one pixel that pixel is its own neighbour."""
     p = probability
-    d = F.avg_pool2d(F.pad(p, (1, 1, 1, 1), mode="reflect"), 3, stride=1)
+    mode = "reflect" if min(p.shape[-2:]) > 1 else "replicate"
+    d = F.avg_pool2d(F.pad(p, (1, 1, 1, 1), mode=mode), 3, stride=1)
     return (p + d - 2 * p * d).mean()
 
 

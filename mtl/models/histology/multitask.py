@@ -141,7 +141,14 @@ class UNetMultiTask(PartitionedModel, PyTorchModelHubMixin):
             ``obj_emb`` and ``pixel_emb`` (B, D, H, W), of length 1 at every pixel. With
             ``return_obj_emb="native"`` ``obj_emb`` stays on its own grid, (B, D, H / stride, W / stride),
             rounded up: what the loss needs, at a fraction of the cost.
+
+        Raises:
+            ParameterError: images of another shape.
         """
+        if x.ndim != 4 or x.shape[1] != self.mean.shape[1]:
+            raise ParameterError(
+                f"images of shape {tuple(x.shape)}: (B, {self.mean.shape[1]}, H, W) is expected"
+            )
         size = x.shape[-2:]
         mean, std = statistics or self.statistics(x)
         features = self.encoder(self._padded((x - mean) / std))

@@ -119,6 +119,17 @@ def _fingerprint(clip: Clip) -> str:
     return sha256_of(said, frames)
 
 
+def read_every_film(parts: ClipParts, parameters: AngiographyParameters) -> int:
+    """Read each film that lies in a file, before anything is learnt; returns how many there are.
+
+    Raises `DataError` naming the first that cannot be read.
+    """
+    clips = [clip for part in PARTS for clip in parts[part] if isinstance(clip.source, Path)]
+    for clip in clips:
+        clip_dataset([clip], parameters, cache=False)[0]
+    return len(clips)
+
+
 def freeze_parts(parts: ClipParts, run: RunDirectory) -> None:
     """Write the split to the run directory, with hashes of it and of the data.
 

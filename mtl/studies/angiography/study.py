@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tokenizers import Tokenizer
 
 from mtl.datasets.angiography import Clip
+from mtl.datasets.angiography.tokenizer import encode_reports
 from mtl.errors import MissingArtefactError, ParameterError
 from mtl.files import sha256_of
 from mtl.losses.angiography import MultitaskLoss
@@ -86,8 +87,14 @@ class AngiographyStudy:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The run's tokeniser, the same for every network."""
-        return open_tokenizer(self.parameters, self.parts, self.run)
+        """The run's tokeniser, the same for every network; every training report fits the context.
+
+        Raises `DataError` naming the clip whose report does not: it would be learnt with its end cut off.
+        """
+        tokenizer, clips = open_tokenizer(self.parameters, self.parts, self.run), self.parts.train
+        names = [clip.id for clip in clips]
+        encode_reports(tokenizer, [clip.report for clip in clips], self.parameters.context, names=names)
+        return tokenizer
 
     @cached_property
     def pixels(self) -> tuple[float, float]:

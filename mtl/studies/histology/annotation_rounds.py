@@ -40,7 +40,7 @@ class AnnotationRounds:
         self.study, self.name, self.context = study, name, context
         p = study.parameters
         self.training = study.first
-        train = study.part(0, "train")
+        train = [tile for tile in study.part(0, "train") if tile.instances.any()]  # others give no label
         chosen = np.random.default_rng([p.seed, 17]).permutation(len(train))[: p.loop_tiles]
         self.tiles: dict[str, NucleiTile] = {train[i].id: train[i] for i in sorted(chosen)}
         self.session = AnnotationSession(folder, {tile.id: tile.shape for tile in self.tiles.values()})

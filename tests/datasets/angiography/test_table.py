@@ -55,6 +55,33 @@ def changed(row: int, column: str, value: str) -> pd.DataFrame:
     return rows
 
 
+def test_a_comma_without_quotes_is_found_whichever_row_has_it(folder: Path) -> None:
+    heading = "video,report,study,patient\n"
+    commas = ["a.avi,Stenosis of the mLAD, 70%.,s1,p1\n", "sub/b.avi,pRCA 50%.,s2,p2\n"]
+    for number, rows in ((1, commas), (2, commas[::-1])):
+        (folder / "t.csv").write_text(heading + "".join(rows))
+        message = rf"t\.csv: (row {number} has 5 fields where the heading has 4|not a readable csv table)"
+        with pytest.raises(DataError, match=message):
+            read_table(folder / "t.csv")
+    (folder / "t.csv").write_text(heading + 'a.avi,"Stenosis of the mLAD, 70%.",s1,p1,\n\n' + commas[1])
+    assert read_table(folder / "t.csv")[0].report == "Stenosis of the mLAD, 70%.", (
+        "a comma at the end is none"
+    )
+
+
+@pytest.mark.parametrize("spelt", ["./a.avi", "sub/../a.avi", "{folder}/a.avi"])
+def test_one_film_spelt_twice_is_one_film(folder: Path, spelt: str) -> None:
+    changed(2, "video", spelt.format(folder=folder)).to_csv(folder / "t.csv", index=False)
+    with pytest.raises(DataError, match="row 3 is given twice: has the video of row 1"):
+        read_table(folder / "t.csv")
+
+
+def test_a_column_given_twice_is_refused(folder: Path) -> None:
+    (folder / "t.csv").write_text("video,report,study,patient,report\na.avi,x,s1,p1,y\n")
+    with pytest.raises(DataError, match=r"t\.csv: the column 'report' is given twice"):
+        read_table(folder / "t.csv")
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

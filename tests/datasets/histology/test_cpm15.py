@@ -33,6 +33,11 @@ def test_width_comes_first_and_rows_follow(folder: Path) -> None:
         assert tile.image.shape == (24, 32, 3)
 
 
+def test_pictures_with_drawn_outlines_are_left_out(folder: Path) -> None:
+    Image.fromarray(picture()).save(folder / "image02_poly.png")
+    assert len(read_cpm15(folder)) == 3
+
+
 def test_magnification_is_the_appearance_and_one_slide_is_one_group(folder: Path) -> None:
     first, second, third = read_cpm15(folder)
     assert [tile.appearance for tile in (first, second, third)] == ["20x", "40x", "40x"]

@@ -78,6 +78,8 @@ def test_a_clip_is_exchanged_within_its_view() -> None:
     assert all(studies[new] != study for new, study in zip(permutation, studies, strict=True))
     with pytest.raises(ProtocolError, match="1 of the 1 clips with 'lateral'"):
         shuffle_across_studies(studies, 0, within=["lateral", *views[1:]])
+    with pytest.raises(ProtocolError, match="of the 3 clips: at most"):
+        shuffle_across_studies(["a", "a", "b"], 0)
     with pytest.raises(DataError, match="within: 1"):
         shuffle_across_studies(studies, 0, within=["left"])
 

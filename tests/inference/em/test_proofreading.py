@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -185,6 +186,9 @@ def test_damaged_and_foreign_folders_are_named(tmp_path: Path) -> None:
         file.write('{"do": "paint", "object": 1, "note": {}}\n')
     with pytest.raises(DataError, match="line 2: not an action on this segmentation"):
         Proofreading(tmp_path, start())
+    with pytest.raises(DataError, match="above 0 nm"):
+        Proofreading(tmp_path / "a", start(), spacing=(0.0, 1.0, 1.0))
+    assert Proofreading(tmp_path / "b", start(), np.array([8.0, 4.0, 4.0])).spacing == (8.0, 4.0, 4.0)
     whole = (tmp_path / START).read_bytes()
     for damaged in (b"nothing", b"", whole[: len(whole) // 2], whole[:-30]):
         (tmp_path / START).write_bytes(damaged)
@@ -192,6 +196,30 @@ def test_damaged_and_foreign_folders_are_named(tmp_path: Path) -> None:
             Proofreading(tmp_path, start())
     (tmp_path / START).unlink()
     with pytest.raises(DataError, match=r"start\.npz is missing"):
+        Proofreading(tmp_path, start())
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"note": None},
+        {"object": 0},
+        {"object": "7"},
+        {"others": "abc"},
+        {"others": [2**40]},
+        {"parts": [{"box": [[0, 1], [0, 1], [0, 2]], "runs": [[0, 1]]}]},
+        {"parts": [{"object": 6, "box": [[0, 10**5]] * 3, "runs": [[0, 1]]}]},
+        {"parts": [{"object": 6, "box": [[0, 1], [0, 1], [0, 2]], "runs": [[0, 10**9]]}]},
+        {"parts": [{"object": 6, "box": [[0, 1], [0, 1], [0, 2]], "runs": [[-1, 2]]}]},
+        {"parts": [{"object": 6, "box": [[0, 1], [0, 1], [0, 2]], "runs": []}]},
+    ],
+)
+def test_a_damaged_action_is_named_with_its_line(tmp_path: Path, damage: dict) -> None:
+    Proofreading(tmp_path, start()).accept(cube(0, 0, 6))
+    journal = tmp_path / JOURNAL
+    record = json.loads(journal.read_text())
+    journal.write_text(json.dumps(record | damage) + "\n")
+    with pytest.raises(DataError, match=r"journal\.jsonl, line 1: not an action on this segmentation"):
         Proofreading(tmp_path, start())
 
 

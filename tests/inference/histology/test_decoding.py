@@ -125,3 +125,9 @@ def test_windows_give_what_the_whole_image_gives_in_their_middle(
     assert windowed.probability.shape == (160, 160) and windowed.hv_map.shape == (1, 160, 160)
     np.testing.assert_allclose(windowed.probability[:30, :30], whole.probability[:30, :30], atol=1e-5)
     assert predict_maps(model, [tiles[0].image], with_hv=False)[0].hv_map is None
+    grey, floats, clear = tiles[0].image[..., 0], tiles[0].image / 255, tiles[0].image[..., [0, 1, 2, 2]]
+    for wrong in (grey, floats, clear):
+        with pytest.raises(DataError, match=r"image 1: .*uint8 \(H, W, 3\) is expected"):
+            predict_maps(model, [tiles[0].image, wrong])
+    with pytest.raises(ParameterError, match=r"images of shape \(2, 1, 32, 32\): \(B, 3, H, W\)"):
+        model(torch.zeros(2, 1, 32, 32))

@@ -82,6 +82,13 @@ def test_captions_that_do_not_fit_are_named(logits, tokens, smoothing, message) 
         caption_loss(torch.zeros(logits), torch.zeros(tokens, dtype=torch.int64), smoothing=smoothing)
 
 
+@pytest.mark.parametrize("wrong", [-1, 8])
+def test_token_ids_without_a_column_are_named(wrong: int) -> None:
+    tokens = torch.tensor([[1, 2, 3, wrong]])
+    with pytest.raises(ParameterError, match=r"token ids .*: 0 to 7 is expected"):
+        caption_loss(torch.zeros(1, 3, 8), tokens)
+
+
 def test_masked_tubelets_count_and_others_do_not() -> None:
     prediction, target = torch.randn(2, 4, 3).double().requires_grad_(), torch.randn(2, 4, 3).double()
     mask = torch.tensor([[1, 0, 0, 1], [0, 1, 0, 0]]).bool()
@@ -106,6 +113,8 @@ def test_masked_shapes_that_do_not_fit_are_named() -> None:
         masked_loss(torch.zeros(2, 0, 3), torch.zeros(2, 0, 3))
     with pytest.raises(ParameterError, match="mask has shape"):
         masked_loss(torch.zeros(2, 4, 3), torch.zeros(2, 4, 3), torch.ones(2, 3).bool())
+    with pytest.raises(ParameterError, match="mask: nothing is hidden"):
+        masked_loss(torch.zeros(2, 4, 3), torch.zeros(2, 4, 3), torch.zeros(2, 4).bool())
 
 
 def slow_kl(student: list[float], teacher: list[float], tau: float) -> float:

@@ -180,6 +180,8 @@ def test_the_total_follows_the_schedule() -> None:
     [
         ({"masked": -1.0}, "masked = -1.0"),
         ({"contrastive": float("nan")}, "contrastive = nan"),
+        ({"contrastive": "1"}, "contrastive = 1"),
+        ({"final": {"masked": 1.0}}, "final: a schedule other than 'constant'"),
         ({"final": {"masked": -1.0}}, "final masked = -1.0"),
         ({"final": {"mask": 1.0}}, "final: 'mask'"),
         ({"schedule": "sine"}, "schedule: 'sine'"),
@@ -193,3 +195,8 @@ def test_the_total_follows_the_schedule() -> None:
 def test_settings_out_of_range_are_named(options: dict, message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         LossConfig(**options)
+
+
+def test_an_empty_output_is_refused() -> None:
+    with pytest.raises(ParameterError, match="output is empty"):
+        MultitaskLoss()({})

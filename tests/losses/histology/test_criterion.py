@@ -125,6 +125,23 @@ def test_what_does_not_fit_is_named() -> None:
     }.items():
         with pytest.raises(ParameterError, match=f"{name} has shape"):
             MultiTaskLoss()(output, *arguments)
-    for wrong in ({"alpha_seg": -1}, {"unlikely": 0.95}, {"temperature": 0}, {"most_pixels": 1}):
+    fits = (y, torch.zeros_like(y), torch.zeros(2, 3, 48, 48))
+    for changed, message in (
+        ({"pixel_emb": torch.zeros(2, 8, 24, 24)}, "pixel_emb has shape"),
+        ({"obj_emb": torch.zeros(1, 8, 12, 12)}, "obj_emb has shape"),
+        ({"obj_emb": torch.zeros(2, 8, 96, 96)}, "obj_emb has shape"),
+    ):
+        with pytest.raises(ParameterError, match=message):
+            MultiTaskLoss()(output | changed, *fits)
+    with pytest.raises(ParameterError, match="target_hv is None"):
+        MultiTaskLoss()(output, y, None)
+    with pytest.raises(ParameterError, match="positive_mask reaches 255"):
+        MultiTaskLoss()(output, 255 * y, *fits[1:])
+    with pytest.raises(ParameterError, match="'preds' is expected"):
+        MultiTaskLoss()({"recon": output["preds"]}, *fits)
+    for wrong in (
+        {"alpha_seg": -1}, {"unlikely": 0.95}, {"temperature": 0}, {"most_pixels": 1}, {"smallest": -5},
+        {"negative_below": float("nan")}, {"temperature": float("inf")},
+    ):  # fmt: skip
         with pytest.raises(ParameterError, match=next(iter(wrong))):
             LossConfig(**wrong)

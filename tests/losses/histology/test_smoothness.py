@@ -33,6 +33,8 @@ def test_disagreement_uses_the_mean_of_nine_with_reflected_borders(p: torch.Tens
         expected.append(plane * (1 - d) + (1 - plane) * d)
     assert float(local_disagreement(p)) == pytest.approx(np.mean(expected), rel=1e-5)
     assert float(local_disagreement(torch.ones(1, 1, 5, 5))) == pytest.approx(0, abs=1e-6)
+    line = torch.tensor([0.0, 1.0, 1.0]).view(1, 1, 1, 3)  # its means of three: 1/3, 2/3, 1
+    assert float(local_disagreement(line)) == pytest.approx((1 / 3 + 1 / 3 + 0) / 3, rel=1e-5)
 
 
 def test_a_small_hole_costs_more_than_none() -> None:

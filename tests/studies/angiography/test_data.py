@@ -20,6 +20,7 @@ from mtl.studies.angiography.data import (
     STREAMS,
     clip_dataset,
     open_parts,
+    read_every_film,
     training_batch,
     with_known_reports,
 )
@@ -273,6 +274,15 @@ def test_a_table_of_films_is_learnt_from_and_scored(tmp_path: Path) -> None:
     scores = score_network(study, study.first)
     assert set(scores) == {"retrieval", "retrieval_shuffled", "captions", "tokens"}, "places are not known"
     assert set(scores["captions"]["id"]) == {clip.id for clip in parts.test}
+    assert read_every_film(parts, study.parameters) == len(table)
+    last = folder / parts.test[-1].id
+    whole = last.read_bytes()
+    last.write_bytes(whole[:400])
+    with pytest.raises(DataError, match=parts.test[-1].id):
+        read_every_film(parts, study.parameters)
+    last.write_bytes(whole)
+    with pytest.raises(DataError, match=r"report .*: \d+ tokens .* do not fit context=8; raise the context"):
+        _ = AngiographyStudy(make(run="short", context=8)).tokenizer
     # the same table with other words in it is another run
     table.assign(report="the " + table["report"]).to_csv(folder / "films.csv", index=False)
     with pytest.raises(ProtocolError, match="frozen with other clips"):

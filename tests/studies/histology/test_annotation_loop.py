@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 import pandas as pd
 import pytest
 
 from mtl.errors import ParameterError
 from mtl.studies.histology.annotation_loop import PROPOSALS, RANDOM, AnnotationLoop, effort_at
+from mtl.studies.histology.annotation_rounds import AnnotationRounds
 from mtl.studies.histology.study import HistologyStudy
 
 
@@ -47,6 +52,17 @@ def test_what_a_kill_left_of_a_round_counts_and_the_rest_is_the_same(
     assert len(resumed.session.entries) == len(whole) - 2
     resumed.run()
     assert resumed.session.entries == whole
+
+
+def test_tiles_without_a_nucleus_are_not_annotated(
+    trained: HistologyStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part, bare = trained.part, trained.part(0, "train")[:-2]
+    empty = [replace(tile, instances=np.zeros_like(tile.instances)) for tile in bare]
+    monkeypatch.setattr(trained, "part", lambda fold, name: [*empty, *part(fold, name)[-2:]])
+    assert set(AnnotationRounds(trained, "bare", tmp_path, "").tiles) == {
+        tile.id for tile in part(0, "train")[-2:]
+    }
 
 
 def test_an_unknown_way_is_refused(trained: HistologyStudy) -> None:

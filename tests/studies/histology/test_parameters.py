@@ -43,6 +43,10 @@ def test_what_does_not_fit_is_refused(changes: dict, message: str) -> None:
         HistologyParameters.from_values(changes, "test")
 
 
+def test_one_fraction_may_be_a_number() -> None:
+    assert HistologyParameters.from_values({"fractions": 0.1}, "test").label_fractions == (0.1,)
+
+
 def test_names_and_weights_are_those_of_the_losses() -> None:
     assert LIGHT_ALPHAS == ALPHAS and tuple(SHOWN) == LOSSES
     described = {loss: getattr(LossConfig(), alpha) for loss, alpha in ALPHAS.items()}
