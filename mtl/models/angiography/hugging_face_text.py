@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -18,7 +20,8 @@ class HuggingFaceTextEncoder(nn.Module):
     """A pretrained model and a linear projection; tokens must come from the tokeniser of the same name.
 
     Args:
-        name_or_folder: for ``transformers.AutoModel.from_pretrained``.
+        name_or_folder: for ``transformers.AutoModel.from_pretrained``; or the ``configuration`` of such an
+            encoder, for one with random weights, into which saved ones are loaded.
         out: of the projection.
         pool: ``first`` ([CLS] of BERT-like models), ``eos`` or ``mean``.
         vocabulary: number of token ids; those beyond the model's own (tokens added to its tokeniser) get
@@ -30,7 +33,7 @@ class HuggingFaceTextEncoder(nn.Module):
 
     def __init__(
         self,
-        name_or_folder: str | os.PathLike,
+        name_or_folder: str | os.PathLike | Mapping[str, Any],
         out: int = 512,
         pool: str = "first",
         vocabulary: int | None = None,
@@ -47,6 +50,11 @@ class HuggingFaceTextEncoder(nn.Module):
         self.context = getattr(config, "max_position_embeddings", None) or 10**9
         self.project = nn.Linear(config.hidden_size, out)
 
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """What the model can be made from without its folder, ready for JSON."""
+        return json.loads(self.model.config.to_json_string())
+
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens ``(B, L)`` int64, PAD at the end, to ``(B, out)``.
 
@@ -61,15 +69,17 @@ class HuggingFaceTextEncoder(nn.Module):
         )
 
 
-def pretrained_model(name_or_folder: str | os.PathLike) -> Any:
-    """The model, or `ParameterError` saying how to get it."""
+def pretrained_model(name_or_folder: str | os.PathLike | Mapping[str, Any]) -> Any:
+    """The model, or one of this configuration with random weights; `ParameterError` says how to get it."""
     try:
-        from transformers import AutoModel
+        from transformers import AutoConfig, AutoModel
     except ImportError as error:
         raise ParameterError(
             f"text model {str(name_or_folder)!r} needs the package transformers, which is an extra: "
             "pip install 'mtl[text-models]'"
         ) from error
+    if isinstance(name_or_folder, Mapping):
+        return AutoModel.from_config(AutoConfig.for_model(**name_or_folder))
     try:
         return AutoModel.from_pretrained(str(name_or_folder))
     except (OSError, ValueError) as error:

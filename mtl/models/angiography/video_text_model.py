@@ -10,7 +10,8 @@ as in CLIP (Radford et al., ICML 2021).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
@@ -70,7 +71,8 @@ class VideoTextModel(PartitionedModel, PyTorchModelHubMixin):
         vocabulary: number of token ids; pad, eos: two of them; context: most tokens in a row.
         width, heads, dropout: of all transformers; embedding: of the common space, ``width`` where not given.
         frames, image_size, tubelet, video_depth, positions, pool, mean, std: of the `VideoEncoder`.
-        text_depth, text_pool: of the `TextEncoder`; text_model: a Hugging Face model instead.
+        text_depth, text_pool: of the `TextEncoder`; text_model: a Hugging Face model instead, by
+            name or folder; its configuration is saved, so that neither is needed again.
         caption_depth: of the `CaptioningDecoder`.
         masked_width, masked_depth, mask_ratio, mask_shape, masked_target: of the `MaskedVideoDecoder`.
         contrast, contrast_batch: what temperature and bias start from, see `Alignment`.
@@ -104,7 +106,7 @@ class VideoTextModel(PartitionedModel, PyTorchModelHubMixin):
         std: float = 0.25,
         text_depth: int = 6,
         text_pool: str = "eos",
-        text_model: str = "",
+        text_model: str | Mapping[str, Any] = "",
         caption_depth: int = 6,
         masked_width: int = 256,
         masked_depth: int = 2,
@@ -125,6 +127,8 @@ class VideoTextModel(PartitionedModel, PyTorchModelHubMixin):
             text_model, vocabulary=vocabulary, width=width, depth=text_depth, heads=heads, context=context,
             out=embedding, pool=text_pool, pad=pad, dropout=dropout,
         )  # fmt: skip
+        if isinstance(self.text, HuggingFaceTextEncoder):
+            self._hub_mixin_config["text_model"] = self.text.configuration
         self.caption = CaptioningDecoder(
             vocabulary,
             width,
@@ -149,7 +153,7 @@ class VideoTextModel(PartitionedModel, PyTorchModelHubMixin):
         """The video encoder; another one has ``width`` and gives tokens and a pooled vector."""
         return VideoEncoder(**sizes)
 
-    def make_text(self, name: str, **sizes: object) -> nn.Module:
+    def make_text(self, name: str | Mapping[str, Any], **sizes: object) -> nn.Module:
         """The text encoder; another one makes ``(B, out)`` of tokens ``(B, L)``."""
         if not name:
             return TextEncoder(**sizes)

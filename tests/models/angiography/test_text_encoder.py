@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from functools import partial
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -10,7 +13,8 @@ import torch
 from torch import nn
 
 from mtl.errors import DataError, ParameterError
-from mtl.models.angiography import HuggingFaceTextEncoder, TextEncoder
+from mtl.model_folder import load_model, save_model
+from mtl.models.angiography import HuggingFaceTextEncoder, TextEncoder, VideoTextModel
 from mtl.models.angiography.text_encoder import pooled_text
 from mtl.models.angiography.token_checks import check_tokens
 
@@ -87,12 +91,15 @@ def test_arguments_out_of_range_are_named(options: dict, message: str) -> None:
         small(**options)
 
 
+CONFIGURATION = {"hidden_size": 5, "vocab_size": 20, "pad_token_id": 0, "max_position_embeddings": 9}
+
+
 class FakeModel(nn.Module):
     """The outside of a Hugging Face model: mixes each token with the mean of those it may look at."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.config = SimpleNamespace(hidden_size=5, vocab_size=20, pad_token_id=0, max_position_embeddings=9)
+        self.config = SimpleNamespace(**CONFIGURATION, to_json_string=lambda: json.dumps(CONFIGURATION))
         self.words = nn.Embedding(20, 5)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> SimpleNamespace:
@@ -111,7 +118,12 @@ def transformers(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
             raise OSError("no such model")
         return FakeModel()
 
-    module.AutoModel = SimpleNamespace(from_pretrained=from_pretrained)
+    def from_config(configuration: dict) -> FakeModel:
+        assert configuration == CONFIGURATION
+        return FakeModel()
+
+    module.AutoModel = SimpleNamespace(from_pretrained=from_pretrained, from_config=from_config)
+    module.AutoConfig = SimpleNamespace(for_model=dict)
     monkeypatch.setitem(sys.modules, "transformers", module)
     return module
 
@@ -126,6 +138,20 @@ def test_a_hugging_face_model_is_pooled_and_projected(pool: str) -> None:
     if pool == "first":
         hidden = encoder.model(torch.tensor([[2, 7, 3]]), torch.ones(1, 3)).last_hidden_state
         torch.testing.assert_close(padded[:1], encoder.project(hidden[:, 0]))
+
+
+def test_a_saved_network_does_not_need_the_folder_of_its_text_model(
+    transformers: ModuleType, tmp_path: Path
+) -> None:
+    sizes = {"width": 8, "heads": 2, "frames": 2, "image_size": 16, "tubelet": (2, 16, 16), "context": 9}
+    depths = {"video_depth": 1, "caption_depth": 1, "masked_depth": 1, "masked_width": 8}
+    model = VideoTextModel(20, **sizes, **depths, text_model="known").eval()
+    save_model(model, tmp_path / "saved", "a network without training")
+    transformers.AutoModel.from_pretrained = None
+    tokens = torch.tensor([[2, 7, 3]])
+    for load in (partial(load_model, VideoTextModel), VideoTextModel.from_pretrained):
+        loaded = load(tmp_path / "saved")
+        assert torch.equal(loaded.eval().text(tokens), model.text(tokens))
 
 
 @pytest.mark.usefixtures("transformers")
