@@ -213,11 +213,11 @@ def predict(
 
 
 @data_app.command("check")
-def data_check(path: Annotated[Path, typer.Argument(help="A data set, or a folder of several.")]) -> None:
+def data_check(path: Annotated[Path, typer.Argument(help="Folder of data sets, or table of films.")]) -> None:
     """Print what a folder holds and what is wrong with it; exit 1 if something would stop training."""
-    from mtl.datasets.brain_mri import check_folder
+    from mtl.studies.data_check import check_data
 
-    report = check_folder(path)
+    report = check_data(path)
     typer.echo(report.to_text())
     raise typer.Exit(0 if report.ok else 1)
 

@@ -125,10 +125,21 @@ def _syntax_stills(folder: Path) -> list[Still]:
     return stills
 
 
-def _folder(root: Path) -> Path:
+def holds_arcade(root: Path) -> bool:
+    """Whether ``root`` is laid out as `read_arcade` expects it."""
+    return _folder_in(root) is not None
+
+
+def _folder_in(root: Path) -> Path | None:
     for folder in (root / "arcade", root):
         if (folder / "stenosis").is_dir() or (folder / "syntax").is_dir():
             return folder
+    return None
+
+
+def _folder(root: Path) -> Path:
+    if (folder := _folder_in(root)) is not None:
+        return folder
     raise DataError(f"{root}: expected ARCADE's folders stenosis/<part>/images or syntax/<part>/images in it")
 
 

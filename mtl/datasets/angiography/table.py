@@ -14,6 +14,7 @@ from mtl.errors import DataError
 
 COLUMNS = ("video", "report", "study", "patient")
 VIEW = "view"
+TABLE_SUFFIXES = (".csv", ".parquet")
 
 
 def read_table(path: str | Path) -> list[Clip]:
@@ -47,7 +48,7 @@ def _opened(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise DataError(f"{path}: no such file; a table (.csv or .parquet) is expected")
     suffix = path.suffix.lower()
-    if suffix not in (".csv", ".parquet"):
+    if suffix not in TABLE_SUFFIXES:
         raise DataError(f"{path}: suffix {suffix!r}; a table ending in .csv or .parquet is expected")
     with damage_named(f"{path}: not a readable {suffix[1:]} table"):  # empty, not UTF-8, not parquet
         if suffix == ".parquet":

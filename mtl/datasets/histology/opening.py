@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from mtl.datasets.histology.cpm15 import read_cpm15
@@ -19,13 +20,21 @@ def open_tiles(folder: str | Path) -> list[NucleiTile]:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
+    reader = tile_reader(folder)
+    if reader is None:
+        raise DataError(
+            f"{folder}: expected {STAGE}/<id>/images and masks (DSB 2018), imageNN.png with imageNN_mask.txt "
+            "(CPM-15), or the folders images/ and labels/"
+        )
+    return reader(folder)
+
+
+def tile_reader(folder: Path) -> Callable[[Path], list[NucleiTile]] | None:
+    """What reads a folder, by what lies in it; None: nothing here does."""
     if (folder / STAGE).is_dir() or any(folder.glob("*/images")):
-        return read_dsb2018(folder)
+        return read_dsb2018
     if any(folder.glob("image*_mask.txt")):
-        return read_cpm15(folder)
+        return read_cpm15
     if any(path.is_dir() and path.name.lower() in IMAGES for path in folder.iterdir()):
-        return read_label_images(folder)
-    raise DataError(
-        f"{folder}: expected {STAGE}/<id>/images and masks (DSB 2018), imageNN.png with imageNN_mask.txt "
-        "(CPM-15), or the folders images/ and labels/"
-    )
+        return read_label_images
+    return None
