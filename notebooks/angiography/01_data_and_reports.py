@@ -79,7 +79,7 @@ show_table(pd.DataFrame(rows), source="split.json", caption=f"Parts of {paramete
 # Every film that lies in a file is read once, so that one that is damaged is found now and not after the training.
 
 # %%
-read_every_film(study.parts, parameters)
+films_in_files = read_every_film(study.parts, parameters)
 
 # %% [markdown]
 # A few test clips with their reports. Boxes stand on the frame where the narrowing is best seen.
