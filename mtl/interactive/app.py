@@ -164,9 +164,10 @@ def serve(page: Path, port: int, say: Callable[[str], None] = print, open_browse
 
 
 def _end_as_by_ctrl_c() -> None:
-    """SIGTERM, and SIGHUP of a terminal that is closed, become KeyboardInterrupt."""
+    """SIGTERM, and SIGHUP of a terminal that is closed, become KeyboardInterrupt; not what nohup ignores."""
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
 
 
 def check_can_serve(port: int) -> None:

@@ -16,7 +16,16 @@ from typer.testing import CliRunner
 
 from mtl import cli
 from mtl.errors import DataError, MissingArtefactError, ParameterError
-from mtl.interactive.app import DEMOS, _environment, free_port, newest_run, run_to_show, serve, write_page
+from mtl.interactive.app import (
+    DEMOS,
+    _end_as_by_ctrl_c,
+    _environment,
+    free_port,
+    newest_run,
+    run_to_show,
+    serve,
+    write_page,
+)
 from mtl.studies import parameters_class
 from mtl.studies.provenance import record_provenance
 
@@ -150,6 +159,18 @@ def test_a_taken_port_is_refused(tmp_path: Path) -> None:
         asked = ["em", "--output-root", str(tmp_path), "--port", str(taken.getsockname()[1])]
         found = CliRunner().invoke(cli.app, ["app", *asked])
         assert found.exit_code and list(tmp_path.iterdir()) == [], "nothing is trained for a page in vain"
+
+
+def test_what_nohup_ignores_stays_ignored() -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        _end_as_by_ctrl_c()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @pytest.mark.slow

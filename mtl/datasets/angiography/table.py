@@ -57,8 +57,8 @@ def _opened(path: Path) -> pd.DataFrame:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", pd.errors.ParserWarning)  # rows that end in a comma
             table = pd.read_csv(path, index_col=False, **options)
-    _check_fields(path)
-    return table
+        _check_fields(path)
+        return table
 
 
 def _check_fields(path: Path) -> None:
